@@ -1,0 +1,3 @@
+// Package dsvm is Microsoft.Compute/virtualMachines and the Microsoft.Network
+// types that a VM needs.
+package dsvm
