@@ -67,8 +67,8 @@ type Warning struct {
 // NewRun is what the run service sets when it makes a run.
 type NewRun struct {
 	Experiment, RunID, ParentRunID, Status, Target, ScriptName, RunType, Name, UserID string
-	RunDefinition                                                                    json.RawMessage
-	Properties, Tags                                                                 map[string]string
+	RunDefinition                                                                     json.RawMessage
+	Properties, Tags                                                                  map[string]string
 }
 
 // New makes the service.
