@@ -33,7 +33,10 @@ var allowed = map[string][]string{
 	"emulator":               {"emulator/*", "fakes/*"},
 	"conformance":            {"conformance/*"},
 	"conformance/*":          {"conformance", "conformance/*"},
-	"cmd/*":                  {"emulator", "emulator/*", "conformance", "conformance/*"},
+	"bench":                  {},
+	"clients/*":              {},
+	"clients":                {},
+	"cmd/*":                  {"emulator", "emulator/*", "conformance", "conformance/*", "clients/requirements"},
 }
 
 // confined third parties: only these packages may import them, so that a
