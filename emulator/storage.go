@@ -32,7 +32,7 @@ func storageProvider(b *blob.Service) arm.Provider {
 			Admit:      accounts.admit,
 			Reconciler: accounts,
 			Actions: map[string]arm.Action{
-				"listKeys":      {Sync: accounts.listKeys},
+				"listKeys":      {ReadOnly: true, Sync: accounts.listKeys},
 				"regenerateKey": {Sync: accounts.regenerateKey},
 			},
 		}},

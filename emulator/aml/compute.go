@@ -109,7 +109,7 @@ func (s *Service) computeType() arm.Type {
 		Admit:      s.admitCompute,
 		Reconciler: computeReconciler{s},
 		Render:     renderCompute,
-		Actions:    map[string]arm.Action{"listKeys": {Sync: listComputeKeys}},
+		Actions:    map[string]arm.Action{"listKeys": {ReadOnly: true, Sync: listComputeKeys}},
 	}
 }
 

@@ -60,11 +60,11 @@ func (s *Service) workspaceType() arm.Type {
 		Admit:      s.admitWorkspace,
 		Reconciler: workspaceReconciler{s},
 		Actions: map[string]arm.Action{
-			"resynckeys": {Sync: func(context.Context, arm.View, arm.Call, *arm.Resource) (int, any, error) {
+			"resynckeys": {ReadOnly: true, Sync: func(context.Context, arm.View, arm.Call, *arm.Resource) (int, any, error) {
 				// The keys are read from the storage account whenever they are needed: nothing is out of step.
 				return http.StatusOK, nil, nil
 			}},
-			"listKeys": {Sync: s.listWorkspaceKeys},
+			"listKeys": {ReadOnly: true, Sync: s.listWorkspaceKeys},
 		},
 	}
 }
