@@ -131,6 +131,10 @@ func (e *Emulator) build() error {
 	if e.blob, err = blob.New(blob.Config{Store: e.store, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "blobs"), Logger: e.log}); err != nil {
 		return err
 	}
+	if e.front, err = front.New(front.Config{Listen: cfg.Listen, Also: cfg.Also, Dir: filepath.Join(e.dir, "tls"),
+		Hosts: e.hosts(), Offline: cfg.Offline, Logger: e.log}); err != nil {
+		return err
+	}
 	e.engine = cfg.Engine
 	if e.engine == nil {
 		if e.engine, err = engine.NewProcess(engine.Config{Dir: filepath.Join(e.dir, "process"), Clock: cfg.Clock, Logger: e.log}); err != nil {
@@ -138,7 +142,7 @@ func (e *Emulator) build() error {
 		}
 	}
 	if cfg.Hardware == nil {
-		cfg.Hardware = hardware.NewHost()
+		cfg.Hardware = hardware.New(hardware.Config{})
 	}
 	if e.vms, err = dsvm.New(dsvm.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "machines"),
 		Rand: rand.New(rand.NewSource(cfg.Seed)), Lifecycle: cfg.Lifecycle, Hardware: cfg.Hardware, Logger: e.log}); err != nil {
@@ -147,7 +151,7 @@ func (e *Emulator) build() error {
 	if e.aml, err = aml.New(aml.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Blob: e.blob, Dir: filepath.Join(e.dir, "runs"),
 		Tenant: id.Tenant, Issue: e.authority.Issue, Verify: e.authority.Verify,
 		ARM: roundTripper(func(r *http.Request) (*http.Response, error) { return e.arm.Transport().RoundTrip(r) }), ARMToken: e.serviceToken,
-		Proxy: func() string { return e.front.Addr() }, CABundle: func() ([]byte, error) { return os.ReadFile(e.front.BundleFile()) }}); err != nil {
+		ProxyURL: func() string { return "http://" + e.front.Addr() }, BundleFile: e.front.BundleFile()}); err != nil {
 		return err
 	}
 	if e.arm, err = arm.New(arm.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Tenant: id.Tenant,
@@ -156,9 +160,7 @@ func (e *Emulator) build() error {
 		Authenticate:  e.authenticate}); err != nil {
 		return err
 	}
-	e.front, err = front.New(front.Config{Listen: cfg.Listen, Also: cfg.Also, Dir: filepath.Join(e.dir, "tls"),
-		Hosts: e.hosts(), Offline: cfg.Offline, Logger: e.log})
-	return err
+	return nil
 }
 
 // roundTripper is a function as a RoundTripper: aml is made before the engine that it calls.

@@ -13,14 +13,17 @@ import (
 // refused with words, never tunnelled to the real cloud.
 func (e *Emulator) hosts() []front.Host {
 	authority := http.Handler(e.authority)
+	// The door is made before what is behind it: its bundle is what runs have to trust.
+	manager := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.arm.ServeHTTP(w, r) })
+	learning := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.aml.ServeHTTP(w, r) })
 	table := []front.Host{
-		{Pattern: "management.azure.com", Handler: e.arm},
+		{Pattern: "management.azure.com", Handler: manager},
 		{Pattern: "login.microsoftonline.com", Handler: authority},
 		{Pattern: "login.windows.net", Handler: authority},
 		{Pattern: "login.microsoft.com", Handler: authority},
 		{Pattern: "sts.windows.net", Handler: authority},
-		{Pattern: "**.azureml.net", Handler: e.aml},
-		{Pattern: "**.azureml.ms", Handler: e.aml},
+		{Pattern: "**.azureml.net", Handler: learning},
+		{Pattern: "**.azureml.ms", Handler: learning},
 		{Pattern: "*.blob.core.windows.net", Handler: e.blob},
 		{Pattern: "localhost", Handler: http.HandlerFunc(e.serveLocal)},
 		{Pattern: "127.0.0.1", Handler: http.HandlerFunc(e.serveLocal)},

@@ -165,7 +165,7 @@ func (m *Main) examineDocker(ctx context.Context) finding {
 
 func examineGPU() finding {
 	f := finding{Name: "gpu", For: "GPU sizes that really have one"}
-	gpus, err := hardware.NewHost().GPUs()
+	gpus, err := hardware.New(hardware.Config{}).GPUs()
 	switch {
 	case err != nil:
 		f.Detail = err.Error()

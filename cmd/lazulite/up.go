@@ -68,7 +68,7 @@ func pickEngine(name string) (engine.Engine, error) {
 	case "auto", "process", "":
 		return nil, nil
 	case "simulated":
-		return engine.NewSimulated(engine.SimulatedConfig{}), nil
+		return engine.NewSimulated(engine.Config{}), nil
 	case "docker":
 		return nil, errors.New("this version has no docker engine yet: use --engine process")
 	default:

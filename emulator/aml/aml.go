@@ -53,10 +53,10 @@ type Config struct {
 	// computes, and ARMToken gives the bearer token for it.
 	ARM      http.RoundTripper
 	ARMToken func(ctx context.Context) (string, error)
-	// Proxy returns host:port of the CONNECT proxy through which a run reaches
-	// the emulator, and CABundle the PEM that it has to trust.
-	Proxy    func() string
-	CABundle func() ([]byte, error)
+	// ProxyURL is the CONNECT proxy through which a run reaches the emulator,
+	// and BundleFile the PEM file that it has to trust.
+	ProxyURL   func() string
+	BundleFile string
 }
 
 // Service is all of Azure Machine Learning.
@@ -86,7 +86,7 @@ func New(cfg Config) (*Service, error) {
 		return nil, err
 	}
 	if s.execution, err = execution.New(execution.Config{Store: cfg.Store, Clock: cfg.Clock, Logger: s.log, Dir: cfg.Dir,
-		Runs: s.history, Assets: s.assets, Computes: s, Proxy: cfg.Proxy, CABundle: cfg.CABundle}); err != nil {
+		Runs: s.history, Assets: s.assets, Computes: s, ProxyURL: cfg.ProxyURL, BundleFile: cfg.BundleFile}); err != nil {
 		return nil, err
 	}
 	s.mux = plane.NewMux(plane.Config{Clock: cfg.Clock, Verify: cfg.Verify, Find: s.workspace}, s.log)

@@ -268,6 +268,6 @@ func (s *Service) Find(ctx context.Context, ws plane.Workspace, name string) (ex
 	}
 	return execution.Compute{
 		Name: r.ID.Name(), Type: c.ComputeType, State: r.State,
-		SSH: notes.ssh(c),
+		Generation: c.CreatedOn, SSHTarget: notes.ssh(c),
 	}, nil
 }

@@ -319,7 +319,7 @@ func notFoundOr(err, instead error) error {
 
 func (n computeNotes) ssh(c compute) execution.SSHTarget {
 	return execution.SSHTarget{
-		Address: c.Properties.Address, Port: int(c.Properties.SSHPort), Username: n.Account.Username,
+		Address: c.Properties.Address, SSHPort: int(c.Properties.SSHPort), Username: n.Account.Username,
 		Password: n.Account.Password, PrivateKey: n.Account.PrivateKey, Passphrase: n.Account.Passphrase,
 	}
 }
