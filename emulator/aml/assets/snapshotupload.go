@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 
 	"github.com/google/uuid"
@@ -219,7 +220,7 @@ func (sn *snapshot) fill(up *upload, inherited map[string]*node) error {
 func (s *Service) storeSnapshot(ctx context.Context, ws plane.Workspace, sn snapshot, up *upload) error {
 	k := key(ws, "snapshot", sn.ID)
 	old, _, err := read[snapshot](ctx, s.cfg.Store, k)
-	if err == nil && old.Root.Hash == sn.Root.Hash && old.Parent == sn.Parent && old.Missing == sn.Missing {
+	if err == nil && old.Parent == sn.Parent && reflect.DeepEqual(old.Root.wire(), sn.Root.wire()) && old.Bytes == sn.Bytes && old.Missing == sn.Missing {
 		return nil // a repetition of what was already acknowledged
 	}
 	taken := plane.Conflict("The snapshot '%s' exists already with other content.", sn.ID)
