@@ -215,10 +215,22 @@ func (s *Service) createArtifact(w http.ResponseWriter, r *http.Request, c *plan
 	return nil
 }
 
+// batchResult is BatchArtifactContentInformationResult of artifact.json, 2019-08-01.
 type batchResult struct {
 	Artifacts   map[string]artifactDto    `json:"artifacts"`
 	ContentInfo map[string]contentInfoDto `json:"artifactContentInformation"`
-	Errors      map[string]any            `json:"errors"`
+	Errors      map[string]batchError     `json:"errors"`
+}
+
+// batchError is an ErrorResponse within an answer of 200.
+type batchError struct {
+	Error batchErrorRoot `json:"error"`
+}
+
+type batchErrorRoot struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Target  string `json:"target"`
 }
 
 func (s *Service) batchCreate(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
@@ -240,22 +252,30 @@ func (s *Service) batchCreate(w http.ResponseWriter, r *http.Request, c *plane.C
 	case len(in.Paths) > maxBatch:
 		return plane.BadRequest("paths", "The list 'paths' has %d entries; one batch may hold %d.", len(in.Paths), maxBatch)
 	}
+	out := batchResult{map[string]artifactDto{}, map[string]contentInfoDto{}, map[string]batchError{}}
 	names := make([]artifactName, len(in.Paths))
 	for i, p := range in.Paths {
 		names[i] = container
 		target := fmt.Sprintf("paths[%d].path", i)
-		if names[i].Path, err = cleanPath(target, p.Path); err != nil {
-			return err
+		names[i].Path, err = cleanPath(target, p.Path)
+		if err == nil {
+			err = checkID(target, names[i])
 		}
-		if err := checkID(target, names[i]); err != nil {
-			return err
+		var e *plane.Error
+		if errors.As(err, &e) {
+			out.Errors[p.Path] = batchError{batchErrorRoot{Code: e.Code, Message: e.Message, Target: e.Target}}
 		}
+	}
+	// The SDK shows its user the text of these errors, and of a 400 the status
+	// alone; it then gives up the whole batch, so none of it is registered.
+	if len(out.Errors) > 0 {
+		plane.WriteJSON(w, http.StatusOK, out)
+		return nil
 	}
 	dtos, err := s.register(r.Context(), c.Workspace, names)
 	if err != nil {
 		return err
 	}
-	out := batchResult{map[string]artifactDto{}, map[string]contentInfoDto{}, map[string]any{}}
 	for i, p := range in.Paths {
 		// The SDK looks its answers up by the very string that it sent.
 		out.Artifacts[p.Path] = dtos[i]

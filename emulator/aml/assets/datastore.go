@@ -249,6 +249,10 @@ func (s *Service) createDatastore(w http.ResponseWriter, r *http.Request, c *pla
 	if err != nil {
 		return err
 	}
+	create, err := boolQuery(r, "createIfNotExists")
+	if err != nil {
+		return err
+	}
 	k := datastoreKey(c.Workspace, d.Name)
 	duplicate := plane.BadRequest("name", "A datastore with the name '%s' already exists in the workspace.", d.Name)
 	// Before the container is made, so that a refusal changes nothing.
@@ -257,7 +261,7 @@ func (s *Service) createDatastore(w http.ResponseWriter, r *http.Request, c *pla
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	if err := s.checkContainer(r, d); err != nil {
+	if err := s.checkContainer(r.Context(), d, create); err != nil {
 		return err
 	}
 	// The SDK takes a 400 alone for "exists" and goes on to update where its user said overwrite.
@@ -288,26 +292,36 @@ func (s *Service) writeDatastore(w http.ResponseWriter, r *http.Request, c *plan
 }
 
 func (s *Service) updateDatastore(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
-	old, err := s.datastore(r.Context(), c.Workspace, c.Vars["name"])
+	name := c.Vars["name"]
+	d, err := s.readDatastore(w, r, name)
 	if err != nil {
 		return err
 	}
-	d, err := s.readDatastore(w, r, old.Name)
+	create, err := boolQuery(r, "createIfNotExists")
 	if err != nil {
 		return err
 	}
-	if err := s.checkContainer(r, d); err != nil {
-		return err
+	// The SDK comes here after any refusal of a creation: its user is told the
+	// fault of the datastore before that there is none.
+	_, unknown := s.datastore(r.Context(), c.Workspace, name)
+	if unknown == nil || !create {
+		if err := s.checkContainer(r.Context(), d, create); err != nil {
+			return err
+		}
 	}
-	_, _, err = update(r.Context(), s.cfg.Store, datastoreKey(c.Workspace, old.Name), func(v *datastore, found bool) error {
+	if unknown != nil {
+		return unknown
+	}
+	_, _, err = update(r.Context(), s.cfg.Store, datastoreKey(c.Workspace, name), func(v *datastore, found bool) error {
 		if !found {
 			return store.ErrNotFound
 		}
+		d.Name = v.Name
 		*v = d
 		return nil
 	})
 	if err != nil {
-		return missingDatastore(old.Name, err)
+		return missingDatastore(name, err)
 	}
 	plane.WriteJSON(w, http.StatusOK, nil)
 	return nil

@@ -58,6 +58,7 @@ func TestDatastoreExchanges(t *testing.T) {
 		{"default is gone with it", "GET", "/datastore/v1.0/{WS}/default", "", 404, []string{"sas"}, nil},
 		{"unknown", "GET", stores + "/none", "", 404, []string{"none"}, nil},
 		{"delete unknown", "DELETE", stores + "/none", "", 404, []string{"none"}, nil},
+		{"the fault of an update comes first", "PUT", stores + "/none", blobStore("none", "containerName", "absent"), 400, []string{"absent"}, nil},
 		{"update unknown", "PUT", stores + "/none", blobStore("none"), 404, []string{"none"}, nil},
 		{"default unknown", "PUT", "/datastore/v1.0/{WS}/default/none", "", 404, []string{"none"}, nil},
 		{"other name in the body", "PUT", stores + "/mine", blobStore("yours"), 400, []string{`"target":"name"`}, nil},

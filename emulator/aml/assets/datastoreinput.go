@@ -152,13 +152,12 @@ func (s *Service) checkStorage(ctx context.Context, sec *storageSection) error {
 
 // checkContainer makes the container if the client says createIfNotExists,
 // and else refuses one that is not there, where the account is here.
-func (s *Service) checkContainer(r *http.Request, d datastore) error {
-	create, err := boolQuery(r, "createIfNotExists")
-	if err != nil || d.Type != typeBlob {
-		return err
+func (s *Service) checkContainer(ctx context.Context, d datastore, create bool) error {
+	if d.Type != typeBlob {
+		return nil
 	}
 	sec := d.Storage
-	if _, err := s.blobs.Keys(r.Context(), sec.AccountName); err != nil {
+	if _, err := s.blobs.Keys(ctx, sec.AccountName); err != nil {
 		if errors.Is(err, store.ErrNotFound) {
 			return nil
 		}
@@ -169,9 +168,9 @@ func (s *Service) checkContainer(r *http.Request, d datastore) error {
 		if sec.CredentialType != credKey {
 			return plane.BadRequest("createIfNotExists", "The container '%s' can be created with an account key alone.", sec.ContainerName)
 		}
-		return s.blobs.EnsureContainer(r.Context(), sec.AccountName, sec.ContainerName)
+		return s.blobs.EnsureContainer(ctx, sec.AccountName, sec.ContainerName)
 	}
-	if _, _, err := s.blobs.List(r.Context(), sec.AccountName, sec.ContainerName, "", "", 1); errors.Is(err, store.ErrNotFound) {
+	if _, _, err := s.blobs.List(ctx, sec.AccountName, sec.ContainerName, "", "", 1); errors.Is(err, store.ErrNotFound) {
 		return plane.BadRequest("azureStorageSection.containerName", "The container '%s' does not exist in storage account '%s'; createIfNotExists would create it.", sec.ContainerName, sec.AccountName)
 	} else if err != nil {
 		return err

@@ -74,7 +74,7 @@ func (s *Service) ingest(w http.ResponseWriter, r *http.Request, c *plane.Call) 
 		}
 		after = next
 	}
-	out := batchResult{map[string]artifactDto{}, map[string]contentInfoDto{}, map[string]any{}}
+	out := batchResult{map[string]artifactDto{}, map[string]contentInfoDto{}, map[string]batchError{}}
 	for i, n := range names {
 		d, err := s.copyBlob(r.Context(), c.Workspace, account, container, sources[i].from, sources[i].contentType, n)
 		if err != nil {

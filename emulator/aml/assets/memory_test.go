@@ -24,7 +24,8 @@ type memory struct {
 	accounts   map[string]map[string]map[string]memoryBlob
 	failAppend error // once
 	putBytes   int64
-	discard    bool // keep sizes, not contents
+	discard    bool   // keep sizes, not contents
+	base       string // of URLs, where it is not Azure's
 }
 
 type memoryBlob struct {
@@ -78,6 +79,13 @@ func (m *memory) SAS(_ context.Context, account, container, name, permissions st
 	u := url.URL{Scheme: "https", Host: account + ".blob.core.windows.net", Path: "/" + container}
 	if name != "" {
 		u.Path += "/" + name
+	}
+	if m.base != "" {
+		base, err := url.Parse(m.base + account)
+		if err != nil {
+			return "", err
+		}
+		u.Scheme, u.Host, u.Path = base.Scheme, base.Host, base.Path+u.Path
 	}
 	u.RawQuery = "sv=2018-03-28&sp=" + permissions + "&se=" + expiry.UTC().Format("2006-01-02T15:04:05Z") + "&sig=good"
 	return u.String(), nil
