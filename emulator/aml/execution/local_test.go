@@ -20,10 +20,10 @@ const run = "myexp_1540000000_0a1b2c3d"
 func TestLocalRun(t *testing.T) {
 	script := `import os, sys, json
 print(json.dumps(sys.argv))
-print(os.getcwd() == os.environ["RUN_DIR"], __name__, os.environ["EXAMPLE_ENV_VAR"])
+print("%s %s %s" % (os.getcwd() == os.environ["RUN_DIR"], __name__, os.environ["EXAMPLE_ENV_VAR"]))
 for n in ("SUBSCRIPTION", "RESOURCEGROUP", "WORKSPACE_NAME", "PROJECT_NAME"): print(os.environ["AZUREML_ARM_" + n])
-print(os.environ["AZUREML_RUN_ID"], os.environ["AZUREML_RUN_TOKEN"], os.environ["AZUREML_SERVICE_ENDPOINT"])
-os.makedirs("outputs/deep", exist_ok=True)
+print(" ".join(os.environ["AZUREML_" + n] for n in ("RUN_ID", "RUN_TOKEN", "SERVICE_ENDPOINT")))
+os.makedirs("outputs/deep")
 open("outputs/deep/model.txt", "w").write("weights")
 open("logs/mine.txt", "w").write("x" * (9 << 20))
 import helper
@@ -373,10 +373,7 @@ func waitState(t *testing.T, dir, text string) {
 
 func wantGone(t *testing.T, pid string) {
 	t.Helper()
-	n, err := strconv.Atoi(pid)
-	if err != nil {
-		t.Fatalf("pid %q", pid)
-	}
+	n := atoi(t, pid)
 	waitFor(t, "end of process "+pid, func() bool { return syscall.Kill(n, 0) != nil || zombie(pid) })
 }
 
@@ -384,4 +381,13 @@ func zombie(pid string) bool {
 	b, _ := os.ReadFile("/proc/" + pid + "/stat")
 	i := bytes.LastIndexByte(b, ')')
 	return i > 0 && bytes.HasPrefix(b[i:], []byte(") Z"))
+}
+
+func atoi(t *testing.T, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

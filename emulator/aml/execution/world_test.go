@@ -62,6 +62,7 @@ type world struct {
 	runs      map[string]*history.Run
 	statuses  map[string][]string
 	beats     int
+	metrics   []string
 	artifacts map[string][]byte
 	next      map[string]string // artifact -> last index that was appended
 	projects  map[string][]byte
@@ -71,7 +72,6 @@ type world struct {
 	warnings  []history.Warning
 	ended     map[chan history.Change]struct{}
 	down      bool
-	refuseAll int // status with which the next calls of runs are refused; 0: none
 }
 
 func newWorld(t *testing.T, change ...func(*execution.Config)) *world {
@@ -222,13 +222,16 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 		http.Error(rw, "no token", http.StatusUnauthorized)
 		return
 	}
+	rw.Header().Set("Content-Type", "application/json")
 	path := r.URL.Path
 	switch {
 	case strings.HasSuffix(path, "/events"):
 		w.event(body)
+	case strings.HasSuffix(path, "/metrics"):
+		w.metrics = append(w.metrics, string(body))
 	case strings.HasPrefix(path, "/history/"):
 		id := path[strings.LastIndex(path, "/")+1:]
-		_ = json.NewEncoder(rw).Encode(map[string]string{"runId": id, "status": w.runs[id].Status})
+		_ = json.NewEncoder(rw).Encode(w.runs[id])
 	case strings.Contains(path, "/artifacts/content/ExperimentRun/"):
 		name := path[strings.Index(path, "/ExperimentRun/")+len("/ExperimentRun/"):]
 		if w.next[name] != r.URL.Query().Get("index") || w.next[name] == "" {
@@ -246,11 +249,14 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 func (w *world) declare(rw http.ResponseWriter, run string, body []byte) {
 	var in struct{ Paths []struct{ Path string } }
 	_ = json.Unmarshal(body, &in)
-	content := map[string]any{}
+	content, records := map[string]any{}, map[string]any{}
 	for _, p := range in.Paths {
-		content[p.Path] = map[string]string{"contentUri": blobHost + "/azureml/ExperimentRun/" + run + "/" + p.Path + "?sig=x"}
+		name := strings.TrimPrefix(p.Path, "./")
+		id := "ExperimentRun/" + run + "/" + name
+		content[p.Path] = map[string]string{"contentUri": blobHost + "/azureml/" + id + "?sig=x", "origin": "ExperimentRun", "container": run, "path": name}
+		records[p.Path] = map[string]string{"artifactId": id, "origin": "ExperimentRun", "container": run, "path": name}
 	}
-	_ = json.NewEncoder(rw).Encode(map[string]any{"artifacts": map[string]any{}, "artifactContentInformation": content, "errors": map[string]any{}})
+	_ = json.NewEncoder(rw).Encode(map[string]any{"artifacts": records, "artifactContentInformation": content, "errors": map[string]any{}})
 }
 
 func (w *world) event(body []byte) {
@@ -293,6 +299,10 @@ func (w *world) wake() {
 
 func (w *world) serveBlob(rw http.ResponseWriter, r *http.Request, body []byte) {
 	q := r.URL.Query()
+	// The SDK's storage client reads these from every answer.
+	rw.Header().Set("ETag", `"1"`)
+	rw.Header().Set("Last-Modified", time.Now().UTC().Format(http.TimeFormat))
+	rw.Header().Set("x-ms-request-id", "1")
 	switch {
 	case r.Method == "GET" && q.Get("comp") == "list":
 		type blob struct{ Name string }
@@ -327,6 +337,9 @@ func (w *world) serveBlob(rw http.ResponseWriter, r *http.Request, body []byte) 
 			delete(w.blobs, r.URL.Path+"\x00"+id)
 		}
 		w.blobs[r.URL.Path] = all
+		rw.WriteHeader(http.StatusCreated)
+	case q.Get("comp") == "appendblock":
+		w.blobs[r.URL.Path] = append(w.blobs[r.URL.Path], body...)
 		rw.WriteHeader(http.StatusCreated)
 	default:
 		w.blobs[r.URL.Path] = body

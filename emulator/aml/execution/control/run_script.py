@@ -26,10 +26,11 @@ def main():
     sys.argv = [script] + [native(a) for a in launch["arguments"]]
     # As if the script itself had been started: its own folder comes first, ours is gone.
     sys.path[0] = os.path.dirname(os.path.abspath(script))
-    context = history_context() if launch["track"] else None
-    report(launch["tracking"], {"sdk": context is not None})
+    context = None
     raised = []
     try:
+        context = history_context() if launch["track"] else None
+        report(launch["tracking"], {"sdk": context is not None})
         if context is None:
             execute(script, raised)
         else:
