@@ -163,6 +163,9 @@ func TestSecrets(t *testing.T) {
 	if res := b.request("GET", at+"/box%23user+name%23ab%2F12", nil, http.Header{"Authorization": {"Bearer run"}}); res.StatusCode != 403 {
 		t.Fatalf("a run's token opened a secret: %d", res.StatusCode)
 	}
+	if res := b.request("PUT", at, strings.NewReader(`{"Name":"n","Value":"v"}`), http.Header{"Authorization": {"Bearer run"}}); res.StatusCode != 403 {
+		t.Fatalf("a run's token wrote a secret: %d", res.StatusCode)
+	}
 	b.want(200, "DELETE", at+"/box%23user+name%23ab%2F12", "", nil)
 	if _, err := b.svc.Secret(t.Context(), workspace, "box#user name#ab/12"); !isStatus(err, 404) {
 		t.Fatal(err)
