@@ -135,7 +135,17 @@ func (s *Service) register(ctx context.Context, ws plane.Workspace, names []arti
 }
 
 func (s *Service) sas(ctx context.Context, ws plane.Workspace, container, name, permissions string) (string, error) {
-	return s.blobs.SAS(ctx, ws.StorageAccount, container, name, permissions, s.cfg.Clock.Now().Add(sasLife))
+	u, err := s.blobs.SAS(ctx, ws.StorageAccount, container, name, permissions, s.cfg.Clock.Now().Add(sasLife))
+	return u, storageGone(ws, container, err)
+}
+
+// storageGone tells a client that writes or signs that the account or the
+// container is not there any more; it would take a 500 for something that passes.
+func storageGone(ws plane.Workspace, container string, err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return plane.NotFound("The storage account '%s' of workspace '%s' or its container '%s' does not exist.", ws.StorageAccount, ws.Workspace, container)
+	}
+	return err
 }
 
 func (s *Service) contentInfo(ctx context.Context, ws plane.Workspace, n artifactName, permissions string) (contentInfoDto, error) {

@@ -1,6 +1,7 @@
 package assets_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -255,5 +256,35 @@ func TestIngest(t *testing.T) {
 		{"unknown container", "POST", at, body("https://hdi.blob.core.windows.net/none", "sp=rl&sig=good"), 400, []string{"none"}, nil},
 		{"no container", "POST", at, body("https://hdi.blob.core.windows.net/", "sp=rl&sig=good"), 400, []string{"containerUri"}, nil},
 		{"no URL", "POST", at, body("", "sp=rl&sig=good"), 400, []string{"containerUri"}, nil},
+	})
+}
+
+// FuzzArtifactPath holds that no path that is accepted leads out of its container.
+func FuzzArtifactPath(f *testing.F) {
+	for _, p := range []string{"a", "./a", "a/../b", "..", "/a", `a\b`, "a//b", "a/./b", "a/", "", "...", "a/..", ". /x", "\x00", "a/\u2025/b"} {
+		f.Add(p)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		b := newBench(t)
+		in, err := json.Marshal(map[string]string{"origin": "ExperimentRun", "container": "r", "path": path})
+		if err != nil {
+			t.Skip()
+		}
+		status, text := b.do("POST", "{A}/metadata", string(in))
+		if status == 400 {
+			return
+		}
+		var out struct{ ArtifactID, Path string }
+		if err := json.Unmarshal([]byte(text), &out); status != 200 || err != nil {
+			t.Fatalf("%d %s", status, text)
+		}
+		if out.ArtifactID != "ExperimentRun/r/"+out.Path || strings.Contains(out.Path, `\`) {
+			t.Fatalf("%q became %q", path, out.ArtifactID)
+		}
+		for _, seg := range strings.Split(out.Path, "/") {
+			if seg == "" || seg == "." || seg == ".." {
+				t.Fatalf("%q became %q", path, out.ArtifactID)
+			}
+		}
 	})
 }

@@ -46,8 +46,9 @@ func parseContainer(origin, container string) (artifactName, error) {
 	return artifactName{Origin: o, Container: container}, nil
 }
 
+// hasControl also tells U+10FFFF, which no blob's name may hold.
 func hasControl(s string) bool {
-	return !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f })
+	return !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f || r == 0x10FFFF })
 }
 
 // cleanPath normalises "./outputs//m.txt" to "outputs/m.txt". Everything that

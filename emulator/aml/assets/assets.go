@@ -21,6 +21,9 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"lazulite.dev/emulator/aml/plane"
@@ -54,13 +57,19 @@ type blobs interface {
 	Delete(ctx context.Context, account, container, name string) error
 }
 
+// shares is storage that has file shares too.
+type shares interface {
+	EnsureShare(ctx context.Context, account, share string) error
+}
+
 // Config of a Service.
 type Config struct {
 	Store  *store.Store
 	Clock  clock.Clock
 	Logger *slog.Logger
 	Blob   *blob.Service
-	// TempDir takes uploads while they are checked; empty: the system's.
+	// TempDir takes uploads while they are checked; empty: the system's. It
+	// should be the service's own: New removes what a killed process left in it.
 	TempDir string
 }
 
@@ -89,7 +98,28 @@ func newService(cfg Config, b blobs) (*Service, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.TempDir != "" {
+		if err := sweep(cfg.TempDir); err != nil {
+			return nil, fmt.Errorf("assets: %w", err)
+		}
+	}
 	return &Service{cfg: cfg, blobs: b}, nil
+}
+
+// tempPattern is of the files and folders that uploads are checked in.
+const tempPattern = "lazulite-upload-"
+
+func sweep(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	all, err := os.ReadDir(dir)
+	for _, f := range all {
+		if strings.HasPrefix(f.Name(), tempPattern) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, f.Name())))
+		}
+	}
+	return err
 }
 
 // Register adds the routes of artifact/v1.0, content/v1.0, datastore/v1.0, credential/v1.0 and of model management (api/...).
@@ -110,6 +140,11 @@ func (s *Service) Provision(ctx context.Context, ws plane.Workspace) error {
 	}
 	for _, c := range []string{artifactContainer, snapshotContainer, zipContainer, blobStoreContainer(ws)} {
 		if err := s.blobs.EnsureContainer(ctx, ws.StorageAccount, c); err != nil {
+			return fmt.Errorf("assets: provision %s: %w", ws.Workspace, err)
+		}
+	}
+	if f, ok := s.blobs.(shares); ok {
+		if err := f.EnsureShare(ctx, ws.StorageAccount, fileStoreShare(ws)); err != nil {
 			return fmt.Errorf("assets: provision %s: %w", ws.Workspace, err)
 		}
 	}

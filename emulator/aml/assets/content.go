@@ -56,7 +56,7 @@ func (s *Service) postContent(w http.ResponseWriter, r *http.Request, c *plane.C
 func (s *Service) put(ctx context.Context, ws plane.Workspace, n artifactName, contentType string, body io.Reader) (artifactDto, error) {
 	defer s.locks.lock(artifactKey(ws, n))()
 	if _, err := s.blobs.Put(ctx, ws.StorageAccount, artifactContainer, n.ID(), contentType, body); err != nil {
-		return artifactDto{}, err
+		return artifactDto{}, storageGone(ws, artifactContainer, err)
 	}
 	// Its blocks are counted anew.
 	a, rev, err := update(ctx, s.cfg.Store, artifactKey(ws, n), func(a *artifact, found bool) error {
@@ -87,7 +87,7 @@ func (s *Service) appendBlob(ctx context.Context, ws plane.Workspace, n artifact
 		return err
 	}
 	_, err := s.blobs.Append(ctx, ws.StorageAccount, artifactContainer, n.ID(), body)
-	return err
+	return storageGone(ws, artifactContainer, err)
 }
 
 func (s *Service) stat(ctx context.Context, ws plane.Workspace, n artifactName) (blob.Properties, error) {

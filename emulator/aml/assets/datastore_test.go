@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -163,8 +165,31 @@ func TestSecrets(t *testing.T) {
 	if res := b.request("GET", at+"/box%23user+name%23ab%2F12", nil, http.Header{"Authorization": {"Bearer run"}}); res.StatusCode != 403 {
 		t.Fatalf("a run's token opened a secret: %d", res.StatusCode)
 	}
+	if res := b.request("PUT", at, strings.NewReader(`{"Name":"n","Value":"v"}`), http.Header{"Authorization": {"Bearer run"}}); res.StatusCode != 403 {
+		t.Fatalf("a run's token wrote a secret: %d", res.StatusCode)
+	}
 	b.want(200, "DELETE", at+"/box%23user+name%23ab%2F12", "", nil)
 	if _, err := b.svc.Secret(t.Context(), workspace, "box#user name#ab/12"); !isStatus(err, 404) {
 		t.Fatal(err)
+	}
+}
+
+func TestOneOfManyCreatesADatastore(t *testing.T) {
+	b := newBench(t)
+	var created atomic.Int32
+	var wg sync.WaitGroup
+	for range 12 {
+		wg.Go(func() {
+			switch status, text := b.do("POST", stores, blobStore("one", "accountName", "faraway")); {
+			case status == 200:
+				created.Add(1)
+			case status != 400 || !strings.Contains(text, "already exists"):
+				t.Errorf("%d %s", status, text)
+			}
+		})
+	}
+	wg.Wait()
+	if n := created.Load(); n != 1 {
+		t.Fatalf("%d were created", n)
 	}
 }

@@ -153,7 +153,8 @@ func (s *Service) checkStorage(ctx context.Context, sec *storageSection) error {
 // checkContainer makes the container if the client says createIfNotExists,
 // and else refuses one that is not there, where the account is here.
 func (s *Service) checkContainer(ctx context.Context, d datastore, create bool) error {
-	if d.Type != typeBlob {
+	files, hasShares := s.blobs.(shares)
+	if d.Type == typeLake || d.Type == typeShare && !(hasShares && create) {
 		return nil
 	}
 	sec := d.Storage
@@ -167,6 +168,9 @@ func (s *Service) checkContainer(ctx context.Context, d datastore, create bool) 
 		// As with Azure, the credential decides; a SAS of a container can't make it.
 		if sec.CredentialType != credKey {
 			return plane.BadRequest("createIfNotExists", "The container '%s' can be created with an account key alone.", sec.ContainerName)
+		}
+		if d.Type == typeShare {
+			return files.EnsureShare(ctx, sec.AccountName, sec.ContainerName)
 		}
 		return s.blobs.EnsureContainer(ctx, sec.AccountName, sec.ContainerName)
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -196,5 +197,55 @@ func TestDeleteWorkspaceDropsItsRecordsAlone(t *testing.T) {
 	}
 	if got := len(b.blobs.names()); got != before {
 		t.Fatalf("%d blobs, want %d", got, before)
+	}
+}
+
+func TestStorageThatIsGoneIsNoServerError(t *testing.T) {
+	b := newBench(t)
+	id := b.mustSnapshot(zeroID, folder("", file("a", "1")), sent{"a", "x"})
+	delete(b.blobs.accounts, "wsstorage")
+	b.run([]exchange{
+		{"put", "POST", "{A}/content/ExperimentRun/r/f", "x", 404, []string{"wsstorage"}, nil},
+		{"append", "POST", "{A}/content/ExperimentRun/r/g?append=true", "x", 404, []string{"wsstorage"}, nil},
+		{"zip", "GET", "/content/v1.0/{WS}/snapshots/" + id, "", 409, []string{"wsstorage"}, nil},
+		{"list", "GET", "{A}/origins/ExperimentRun/containers/r", "", 200, []string{`"count":0`}, nil},
+		{"datastore", "GET", stores + "/workspaceblobstore", "", 404, []string{"wsstorage"}, nil},
+	})
+	if status, text := b.snapshot(unkID, id, folder("", file("a", "2")), sent{"a", "y"}); status != 404 {
+		t.Fatal(status, text)
+	}
+}
+
+func TestContentDeletedBehindASnapshotsBack(t *testing.T) {
+	b := newBench(t)
+	id := b.mustSnapshot(zeroID, folder("", file("a", "1")), sent{"a", "x"})
+	for _, n := range b.blobs.names() {
+		if name, ok := strings.CutPrefix(n, "wsstorage/snapshots/"); ok {
+			if err := b.blobs.Delete(t.Context(), "wsstorage", "snapshots", name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	b.run([]exchange{{"zip", "GET", "/content/v1.0/{WS}/snapshots/" + id, "", 409, []string{"'a' in snapshot"}, nil}})
+}
+
+func TestNewRemovesWhatAKilledProcessLeft(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "uploads")
+	left := filepath.Join(dir, "lazulite-upload-1", "part-1")
+	kept := filepath.Join(dir, "other")
+	for _, f := range []string{left, kept} {
+		if err := os.MkdirAll(f, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := newBench(t)
+	if _, err := assets.NewWithBlobs(assets.Config{Store: b.st, TempDir: dir}, b.blobs); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Dir(left)); !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(kept); err != nil {
+		t.Fatal(err)
 	}
 }

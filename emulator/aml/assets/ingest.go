@@ -2,6 +2,7 @@ package assets
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -148,7 +149,7 @@ func (s *Service) tryContainerSAS(ctx context.Context, account, container, sas s
 		return plane.BadRequest("containerSas", "The 'containerSas' is not a query string.")
 	}
 	// A server's request has what a client's leaves to the transport.
-	req.RequestURI = req.URL.RequestURI()
+	req.RequestURI, req.Body, req.TLS = req.URL.RequestURI(), http.NoBody, &tls.ConnectionState{}
 	req.Header.Set("X-Ms-Version", "2018-03-28")
 	status := &statusOnly{header: http.Header{}}
 	s.blobs.ServeHTTP(status, req)

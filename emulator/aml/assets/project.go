@@ -33,7 +33,7 @@ func (s *Service) StoreProject(ctx context.Context, ws plane.Workspace, runID st
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(s.cfg.TempDir, "lazulite-project-")
+	f, err := os.CreateTemp(s.cfg.TempDir, tempPattern)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (s *Service) StoreProject(ctx context.Context, ws plane.Workspace, runID st
 		return err
 	}
 	_, err = s.blobs.Put(ctx, ws.StorageAccount, zipContainer, name, "application/zip", f)
-	return err
+	return storageGone(ws, zipContainer, err)
 }
 
 func projectBlob(ws plane.Workspace, runID string) (string, error) {

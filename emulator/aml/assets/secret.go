@@ -19,9 +19,20 @@ type secret struct {
 
 func (s *Service) registerSecrets(m *plane.Mux) {
 	const base = "credential/v1.0/{WS}/secrets"
-	m.Handle(http.MethodPut, base, s.putSecret)
-	m.Handle(http.MethodGet, base+"/{name}", s.getSecret)
-	m.Handle(http.MethodDelete, base+"/{name}", s.deleteSecret)
+	m.Handle(http.MethodPut, base, notForRuns(s.putSecret))
+	m.Handle(http.MethodGet, base+"/{name}", notForRuns(s.getSecret))
+	m.Handle(http.MethodDelete, base+"/{name}", notForRuns(s.deleteSecret))
+}
+
+// notForRuns refuses a run's token: a script has no use for the passwords of the machines that it runs on.
+func notForRuns(h plane.HandlerFunc) plane.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
+		if c.Caller.RunID != "" {
+			return &plane.Error{Status: http.StatusForbidden, Code: "UserError", Inner: "AuthorizationFailed",
+				Message: "The token of a run does not give access to the workspace's secrets."}
+		}
+		return h(w, r, c)
+	}
 }
 
 func secretKey(ws plane.Workspace, name string) string { return key(ws, "secret", name) }
@@ -68,13 +79,8 @@ func (s *Service) putSecret(w http.ResponseWriter, r *http.Request, c *plane.Cal
 	return nil
 }
 
-// getSecret shows the value: the SDK has no other way to build the SSH login
-// of a legacy .compute file. A run's token does not open it; a script has no use for it.
+// getSecret shows the value, because the SDK has a call that reads it.
 func (s *Service) getSecret(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
-	if c.Caller.RunID != "" {
-		return &plane.Error{Status: http.StatusForbidden, Code: "UserError", Inner: "AuthorizationFailed",
-			Message: "The token of a run does not give access to the workspace's secrets."}
-	}
 	name, err := secretName(r)
 	if err != nil {
 		return err

@@ -89,7 +89,7 @@ func (s *Service) receive(r *http.Request) (*upload, error) {
 	if err != nil {
 		return nil, plane.BadRequest("body", "The request body must be multipart/form-data with the snapshot's files.")
 	}
-	dir, err := os.MkdirTemp(s.cfg.TempDir, "lazulite-snapshot-")
+	dir, err := os.MkdirTemp(s.cfg.TempDir, tempPattern)
 	if err != nil {
 		return nil, err
 	}
@@ -268,5 +268,5 @@ func (s *Service) storeContent(ctx context.Context, ws plane.Workspace, p part) 
 	}
 	defer func() { _ = f.Close() }()
 	_, err = s.blobs.Put(ctx, ws.StorageAccount, snapshotContainer, name, "application/octet-stream", f)
-	return err
+	return storageGone(ws, snapshotContainer, err)
 }

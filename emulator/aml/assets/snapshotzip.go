@@ -54,28 +54,28 @@ func (s *Service) buildZip(ctx context.Context, ws plane.Workspace, id string) (
 	_, err = s.blobs.Put(ctx, ws.StorageAccount, zipContainer, name, "application/zip", pr)
 	_ = pr.CloseWithError(io.ErrClosedPipe)
 	<-done
-	return name, err
+	return name, storageGone(ws, zipContainer, err)
 }
 
 func (s *Service) writeZip(ctx context.Context, ws plane.Workspace, sn snapshot, w io.Writer) error {
 	z := zip.NewWriter(w)
-	if err := s.addNode(ctx, ws, z, "", sn.Root, sn.Created); err != nil {
+	if err := s.addNode(ctx, ws, z, sn, "", sn.Root); err != nil {
 		return err
 	}
 	return z.Close()
 }
 
-func (s *Service) addNode(ctx context.Context, ws plane.Workspace, z *zip.Writer, path string, n *node, created time.Time) error {
+func (s *Service) addNode(ctx context.Context, ws plane.Workspace, z *zip.Writer, sn snapshot, path string, n *node) error {
 	for _, c := range n.Children {
 		p := strings.TrimPrefix(path+"/"+c.Name, "/")
-		h := &zip.FileHeader{Name: p, Method: zip.Deflate, Modified: nodeTime(c, created)}
+		h := &zip.FileHeader{Name: p, Method: zip.Deflate, Modified: nodeTime(c, sn.Created)}
 		if c.Type == typeDirectory {
 			h.Name, h.Method = p+"/", zip.Store
 			h.SetMode(fs.ModeDir | 0o755)
 			if _, err := z.CreateHeader(h); err != nil {
 				return err
 			}
-			if err := s.addNode(ctx, ws, z, p, c, created); err != nil {
+			if err := s.addNode(ctx, ws, z, sn, p, c); err != nil {
 				return err
 			}
 			continue
@@ -86,6 +86,9 @@ func (s *Service) addNode(ctx context.Context, ws plane.Workspace, z *zip.Writer
 			return err
 		}
 		f, _, err := s.blobs.Open(ctx, ws.StorageAccount, snapshotContainer, contentBlob(c.Content))
+		if errors.Is(err, store.ErrNotFound) {
+			return plane.Conflict("The content of '%s' in snapshot '%s' was deleted from storage account '%s'.", p, sn.ID, ws.StorageAccount)
+		}
 		if err != nil {
 			return fmt.Errorf("assets: content of %s: %w", p, err)
 		}
