@@ -53,6 +53,22 @@ func TestTableIsWhole(t *testing.T) {
 			t.Errorf("GPU without a model or the reverse: %+v", s)
 		}
 	}
+	locations := map[string]bool{"*": true}
+	for _, l := range hardware.Locations() {
+		locations[l] = true
+	}
+	for _, s := range hardware.Sizes("") {
+		for _, r := range s.Regions {
+			if !locations[r] {
+				t.Errorf("%s is sold in %s, which is no location", s.Name, r)
+			}
+		}
+	}
+	for name, want := range map[string]bool{"Standard_DS1_v2": true, "Standard_B1s": true, "Standard_D1_v2": false, "Standard_NC6": false, "Standard_NC6s_v3": true} {
+		if s, _ := hardware.Size(name); s.Premium() != want {
+			t.Errorf("%s premium: %v", name, s.Premium())
+		}
+	}
 	if nc, _ := hardware.Size("Standard_NC6"); nc.SoldIn("westus") || !nc.SoldIn("East US") {
 		t.Error("NC6 was sold in East US and not in West US")
 	}

@@ -29,6 +29,9 @@ type VMSize struct {
 	Regions []string
 }
 
+// Premium says that the size can have premium disks, as an S in its family's name does.
+func (s VMSize) Premium() bool { return strings.Contains(s.Family, "S") }
+
 // SoldIn reports whether the size was on sale in a location ("westus", "West US").
 func (s VMSize) SoldIn(location string) bool {
 	location = Location(location)
@@ -59,6 +62,9 @@ func Sizes(location string) []VMSize {
 	return out
 }
 
+// Locations lists Azure's public regions of October 2018 in their short form.
+func Locations() []string { return slices.Clone(table().locations) }
+
 // Families lists the quota families in the table's order.
 func Families() []Family { return slices.Clone(table().families) }
 
@@ -66,9 +72,10 @@ func Families() []Family { return slices.Clone(table().families) }
 var sizesJSON []byte
 
 type sizeTable struct {
-	sizes    []VMSize
-	byName   map[string]VMSize
-	families []Family
+	sizes     []VMSize
+	byName    map[string]VMSize
+	families  []Family
+	locations []string
 }
 
 var table = sync.OnceValue(func() sizeTable {
@@ -81,8 +88,9 @@ var table = sync.OnceValue(func() sizeTable {
 
 func parseSizes(data []byte) (sizeTable, error) {
 	var file struct {
-		OSDiskMB int `json:"osDiskMB"`
-		Families []struct {
+		OSDiskMB  int `json:"osDiskMB"`
+		Locations []string
+		Families  []struct {
 			Name, Label, GPU string
 			GPUMemoryMB      int
 			Regions          []string
@@ -93,6 +101,7 @@ func parseSizes(data []byte) (sizeTable, error) {
 	if err := json.Unmarshal(data, &file); err != nil {
 		return t, err
 	}
+	t.locations = file.Locations
 	for _, f := range file.Families {
 		t.families = append(t.families, Family{Name: f.Name, Label: f.Label})
 		for _, row := range f.Sizes {
