@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"lazulite.dev/emulator/aml/execution"
@@ -326,15 +324,9 @@ func (n computeNotes) ssh(c compute) execution.SSHTarget {
 
 // connectionError is how the compute's operation words a failed log-in.
 func connectionError(err error) error {
-	code := "SshConnectionFailed"
-	var dns *net.DNSError
-	switch {
-	case errors.Is(err, execution.ErrAuthentication):
-		code = "SshAuthenticationFailed"
-	case errors.Is(err, execution.ErrNotLinux):
-		code = "UnsupportedOperatingSystem"
-	case errors.As(err, &dns):
-		code = "SshHostNotFound"
+	var e *execution.ConnectError
+	if !errors.As(err, &e) {
+		return err
 	}
-	return &arm.Error{Status: http.StatusBadRequest, Code: code, Message: strings.TrimSpace(err.Error())}
+	return &arm.Error{Status: http.StatusBadRequest, Code: "Ssh" + string(e.Reason), Message: e.Message}
 }
