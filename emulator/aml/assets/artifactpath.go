@@ -2,6 +2,7 @@ package assets
 
 import (
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"lazulite.dev/emulator/aml/plane"
@@ -51,6 +52,9 @@ func hasControl(s string) bool {
 	return !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f || r == 0x10FFFF })
 }
 
+// units is the length as storage counts it: in UTF-16.
+func units(s string) int { return len(utf16.Encode([]rune(s))) }
+
 // cleanPath normalises "./outputs//m.txt" to "outputs/m.txt". Everything that
 // a reader of the path could take for a way out of its folder is refused.
 func cleanPath(target, path string) (string, error) {
@@ -64,7 +68,7 @@ func cleanPath(target, path string) (string, error) {
 	switch {
 	case path == "":
 		return "", bad("it is empty")
-	case utf8.RuneCountInString(path) > maxPath:
+	case units(path) > maxPath:
 		return "", bad("it is longer than 1024 characters")
 	case hasControl(path):
 		return "", bad("it holds control characters or is not UTF-8")
@@ -108,7 +112,7 @@ func checkID(target string, n artifactName) error {
 	if strings.Count(n.ID(), "/") > maxSlashes {
 		return plane.BadRequest(target, "The artifact path '%.200s...' is not valid: it has more than %d folders.", n.Path, maxSlashes)
 	}
-	if utf8.RuneCountInString(n.ID()) > maxPath {
+	if units(n.ID()) > maxPath {
 		return plane.BadRequest(target, "The artifact path '%.200s...' is not valid: with its container it is longer than 1024 characters.", n.Path)
 	}
 	return nil

@@ -52,7 +52,18 @@ func openBench(t *testing.T, path string, blobs *memory) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.mux = plane.NewMux(plane.Config{
+	b.mux = plane.NewMux(b.planeConfig(), nil)
+	b.svc.Register(b.mux)
+	for _, ws := range []plane.Workspace{workspace, other} {
+		if err := b.svc.Provision(t.Context(), ws); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b
+}
+
+func (b *bench) planeConfig() plane.Config {
+	return plane.Config{
 		Clock: b.clock,
 		Verify: func(_ context.Context, token string, _ ...string) (aad.Claims, error) {
 			switch token {
@@ -71,14 +82,7 @@ func openBench(t *testing.T, path string, blobs *memory) *bench {
 			}
 			return plane.Workspace{}, plane.NotFound("The workspace '%s' was not found.", s.Workspace)
 		},
-	}, nil)
-	b.svc.Register(b.mux)
-	for _, ws := range []plane.Workspace{workspace, other} {
-		if err := b.svc.Provision(t.Context(), ws); err != nil {
-			t.Fatal(err)
-		}
 	}
-	return b
 }
 
 // request fills {WS}, {A} (artifacts) and {M} (api-version) of the path and sends.
