@@ -62,7 +62,8 @@ type Config struct {
 	Identity string
 	// Resources are audiences granted besides Azure's own.
 	Resources []string
-	// Hosts are names of this authority that instance discovery vouches for, besides Azure's own, loopback and the name asked at.
+	// Hosts are names of this authority besides Azure's own, localhost, host.docker.internal and IP addresses. Under
+	// other names it answers nothing: a web page whose name resolves to this machine could sign itself in.
 	Hosts []string
 	// ApproveDevice says if a device code may be redeemed by now; nil: at once.
 	ApproveDevice func(userCode string) bool
@@ -223,6 +224,10 @@ func (a *Authority) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	folded := strings.ToLower(path)
 	w.Header().Set("Cache-Control", "no-store, no-cache")
 	w.Header().Set("Pragma", "no-cache")
+	if !a.vouches(r.Host) {
+		a.writeError(w, &request{Request: r}, errInstance())
+		return
+	}
 	switch folded {
 	case "msi/token", "oauth2/token", "metadata/identity/oauth2/token":
 		a.identity(w, r, folded)

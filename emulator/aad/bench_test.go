@@ -31,7 +31,7 @@ func BenchmarkTokenRequest(b *testing.B) {
 	f := spForm("resource", arm)
 	b.ReportAllocs()
 	for b.Loop() {
-		r := httptest.NewRequest("POST", "/"+tenant+"/oauth2/token", strings.NewReader(f))
+		r := httptest.NewRequest("POST", "https://login.microsoftonline.com/"+tenant+"/oauth2/token", strings.NewReader(f))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		rec := httptest.NewRecorder()
 		a.ServeHTTP(rec, r)

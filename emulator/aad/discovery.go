@@ -61,8 +61,8 @@ func (a *Authority) instance(w http.ResponseWriter, q *request) error {
 		return errMissing("authorization_endpoint")
 	}
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || !a.vouches(u.Hostname(), q.Host) {
-		return &oauthError{http.StatusBadRequest, "invalid_instance", []int{50049}, "Unknown or invalid instance."}
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || !a.vouches(u.Host) {
+		return errInstance()
 	}
 	tenant, rest, _ := strings.Cut(strings.Trim(u.Path, "/"), "/")
 	at := u.Scheme + "://" + u.Host + "/" + tenant
@@ -80,16 +80,17 @@ func (a *Authority) instance(w http.ResponseWriter, q *request) error {
 	return writeJSON(w, map[string]any{"tenant_discovery_endpoint": at + "/.well-known/openid-configuration", "api-version": "1.1", "metadata": metadata})
 }
 
-func (a *Authority) vouches(host, asked string) bool {
-	if h, _, err := net.SplitHostPort(asked); err == nil {
-		asked = h
+// vouches reports whether host, with or without a port, is a name of this authority.
+func (a *Authority) vouches(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
 	}
-	for _, h := range append(azureHosts(), append(a.cfg.Hosts, asked)...) {
+	for _, h := range append(azureHosts(), a.cfg.Hosts...) {
 		if strings.EqualFold(h, host) {
 			return true
 		}
 	}
-	return loopback(host)
+	return strings.EqualFold(host, "localhost") || strings.EqualFold(host, "host.docker.internal") || net.ParseIP(strings.Trim(host, "[]")) != nil
 }
 
 // userRealm says how a user signs in (GET /common/userrealm/{user}, api-versions 1.0 and 2.x).

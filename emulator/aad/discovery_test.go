@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rsa"
 	"encoding/base64"
+	"io"
 	"math/big"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -136,5 +138,27 @@ func TestManagedIdentity(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestForeignNames: a page at a name that was made to resolve to this machine gets no token.
+func TestForeignNames(t *testing.T) {
+	w := newWorld(t, func(c *aad.Config) { c.Hosts = []string{"emulator"} })
+	for host, want := range map[string]int{"127.0.0.1:8080": 200, "[::1]:8080": 200, "localhost:8080": 200, "emulator:8080": 200, "host.docker.internal": 200,
+		"169.254.169.254": 200, "evil.example:8080": 400, "localhost.evil.example": 400} {
+		for _, path := range []string{"/msi/token", "/common/oauth2/devicecode"} {
+			r := httptest.NewRequest("POST", path, strings.NewReader(form("client_id", azApp, "resource", arm)))
+			r.Host = host
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.Header.Set("Metadata", "true")
+			if path == "/msi/token" {
+				r.Body = io.NopCloser(strings.NewReader(form("resource", arm)))
+			}
+			rec := httptest.NewRecorder()
+			w.a.ServeHTTP(rec, r)
+			if rec.Code != want {
+				t.Errorf("%s%s: got %d %s", host, path, rec.Code, rec.Body)
+			}
+		}
 	}
 }

@@ -73,6 +73,10 @@ func errTenant(tenant string) error {
 		"Tenant '" + tenant + "' not found. This may happen if there are no active subscriptions for the tenant. Check with your subscription administrator."}
 }
 
+func errInstance() error {
+	return &oauthError{http.StatusBadRequest, "invalid_instance", []int{50049}, "Unknown or invalid instance."}
+}
+
 func errNoTenant() error {
 	return &oauthError{http.StatusBadRequest, "invalid_request", []int{50059},
 		"No tenant-identifying information found in either the request or implied by any provided credentials."}

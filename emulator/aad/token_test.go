@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -208,5 +209,49 @@ func TestNewRefusesABadConfig(t *testing.T) {
 		if _, err := aad.New(cfg); err == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+// TestKeyIsMadeOnce: two authorities on one store, asked at once by many, agree on the key.
+func TestKeyIsMadeOnce(t *testing.T) {
+	st, err := store.Open(store.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = st.Close() }()
+	var both [2]*aad.Authority
+	for i := range both {
+		if both[i], err = aad.New(aad.Config{Store: st, Tenant: tenant, Clients: map[string]string{app: secret}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			got := send(t, both[i%2], "POST", "/"+tenant+"/oauth2/token", spForm("resource", arm))
+			if _, err := both[(i+1)%2].Verify(context.Background(), got.text("access_token"), aad.AudienceManagement); err != nil {
+				t.Errorf("%d: %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestStoreFailure: an authority that can't have its key says so, and grants nothing.
+func TestStoreFailure(t *testing.T) {
+	st, err := store.Open(store.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := aad.New(aad.Config{Store: st, Tenant: tenant, Clients: map[string]string{app: secret}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got := send(t, a, "POST", "/"+tenant+"/oauth2/token", spForm("resource", arm))
+	if got.status != 503 || got.text("error") != "temporarily_unavailable" || !strings.Contains(got.raw, "AADSTS90033") {
+		t.Errorf("got %d %s", got.status, got.raw)
 	}
 }

@@ -30,7 +30,7 @@ const (
 )
 
 // maxLeaves bounds one of the two generations of remembered leaves.
-const maxLeaves = 512
+const maxLeaves = 256
 
 // authority is the local CA and the leaves that it minted.
 type authority struct {

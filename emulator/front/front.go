@@ -24,6 +24,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -152,7 +153,7 @@ func New(cfg Config) (*Front, error) {
 		Protocols:         protocols,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
-		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelInfo),
+		ErrorLog:          log.New(serverLog{cfg.Logger}, "", 0),
 		ConnContext:       withConn,
 	}
 	return f, nil

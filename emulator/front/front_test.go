@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -328,4 +329,16 @@ func TestLogHasNoSecrets(t *testing.T) {
 	if strings.Contains(got, "ush") || !strings.Contains(got, `query="sv=2018&SIG=-&se=x"`) || !strings.Contains(got, "status=200") {
 		t.Errorf("got %s", got)
 	}
+}
+
+func TestLogSaysWhoDoesNotTrustUs(t *testing.T) {
+	var log lockedBuffer
+	f := start(t, func(c *front.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	c := tls.Client(dial(t, f.Addr()), &tls.Config{ServerName: "management.azure.com", RootCAs: x509.NewCertPool()})
+	if err := c.Handshake(); err == nil {
+		t.Fatal("an empty pool trusts us")
+	}
+	within(t, "the refusal is logged", func() bool {
+		return strings.Contains(log.String(), "a client does not trust the local certificate authority")
+	})
 }

@@ -157,3 +157,20 @@ func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // Unwrap is for http.ResponseController.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// serverLog takes net/http's messages: a handler's panic, a client that does
+// not trust us, and what is only worth knowing when one looks for it.
+type serverLog struct{ log *slog.Logger }
+
+func (l serverLog) Write(p []byte) (int, error) {
+	text := strings.TrimSpace(string(p))
+	switch {
+	case strings.HasPrefix(text, "http: panic"):
+		l.log.Error(text)
+	case strings.Contains(text, "unknown certificate"), strings.Contains(text, "bad certificate"):
+		l.log.Warn("a client does not trust the local certificate authority; give it the bundle (lazulite env)", "error", text)
+	default:
+		l.log.Debug(text)
+	}
+	return len(p), nil
+}
