@@ -105,7 +105,7 @@ assert Model.list(ws, name="uploaded") == []
 assert [r.id for r in exp.get_runs() if r.id != children[0].id][0] == run.id
 assert Run(exp, run.id).get_status() == "Completed"
 
-for script, words in (("three.py", "3"), ("raises.py", "broken on purpose"), ("killed.py", "9"), ("absent.py", "absent.py")):
+for script, words in (("three.py", "3"), ("raises.py", "broken on purpose"), ("killed.py", "9")):
     failed = submit(script)
     failed.wait_for_completion(show_output=False)
     assert failed.get_status() == "Failed", (script, failed.get_status())

@@ -27,6 +27,7 @@ raises(ComputeTargetException, "Huge", DsvmCompute.create, ws, name="hugevm", pr
 folder = project(tempfile.mkdtemp(), {
     "train.py": "import os, sys\nfrom azureml.core.run import Run\nrun = Run.get_submitted_run()\n"
                 "run.log('acc', 0.5)\nprint('on', os.getcwd(), sys.argv[1:])\nopen('outputs/m.txt', 'w').write('m')\n",
+    "three.py": "import sys; sys.exit(3)",
     "plain.py": "print('Hello World (without Azure ML SDK)!')",
     "data.py": "import os, sys\nfolder = sys.argv[2]\nprint(sorted(os.listdir(folder)))\nprint(open(os.path.join(folder, 'a.txt')).read())",
     "sleep.py": "import time\nprint('sleeping', flush=True)\ntime.sleep(600)",
@@ -70,7 +71,7 @@ cancelled = exp.submit(ScriptRunConfig(folder, "sleep.py", run_config=config("py
 cancelled.cancel()
 cancelled.wait_for_completion(show_output=False)
 assert cancelled.get_status() == "Canceled", cancelled.get_status()
-failed = finish(exp.submit(ScriptRunConfig(folder, "absent.py", run_config=config("python3"))), "Failed")
+failed = finish(exp.submit(ScriptRunConfig(folder, "three.py", run_config=config("python3"))), "Failed")
 c = config("python3")
 c.target = "nowhere"
 raises(Exception, "nowhere", exp.submit, ScriptRunConfig(folder, "plain.py", run_config=c))

@@ -140,7 +140,7 @@ func (m *Main) conform(ctx context.Context, f conformFlags) error {
 }
 
 func (m *Main) replay(ctx context.Context, cfg conformance.Config, f conformFlags) error {
-	report, err := replay.Run(ctx, replay.Config{Wire: cfg.Wire(), Subscription: cfg.Subscription, Location: cfg.Location}, f.replay)
+	report, err := replay.Run(ctx, replay.Config{Wire: cfg.Wire(), Subscription: cfg.Subscription, Keep: cfg.Keep}, f.replay)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"sync/atomic"
 
 	"lazulite.dev/emulator/aad"
@@ -78,14 +79,14 @@ func New(cfg Config) (*Service, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	var err error
-	if s.assets, err = assets.New(assets.Config{Store: cfg.Store, Clock: cfg.Clock, Logger: s.log, Blob: cfg.Blob}); err != nil {
+	if s.assets, err = assets.New(assets.Config{Store: cfg.Store, Clock: cfg.Clock, Logger: s.log, Blob: cfg.Blob, TempDir: filepath.Join(cfg.Dir, "uploads")}); err != nil {
 		return nil, err
 	}
 	if s.history, err = history.New(history.Config{Store: cfg.Store, Clock: cfg.Clock, Logger: s.log,
 		Issue: cfg.Issue, LogFiles: s.assets.LogFiles}); err != nil {
 		return nil, err
 	}
-	if s.execution, err = execution.New(execution.Config{Store: cfg.Store, Clock: cfg.Clock, Logger: s.log, Dir: cfg.Dir,
+	if s.execution, err = execution.New(execution.Config{Store: cfg.Store, Clock: cfg.Clock, Logger: s.log, Dir: filepath.Join(cfg.Dir, "projects"),
 		Runs: s.history, Assets: s.assets, Computes: s, ProxyURL: cfg.ProxyURL, BundleFile: cfg.BundleFile}); err != nil {
 		return nil, err
 	}

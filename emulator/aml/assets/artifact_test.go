@@ -51,7 +51,7 @@ func TestArtifactExchanges(t *testing.T) {
 		{"unknown origin", "GET", "{A}/origins/Elsewhere/containers/r1", "", 400, []string{"Elsewhere", `"target":"origin"`}, nil},
 		{"traversal", "POST", "{A}/batch/metadata/ExperimentRun/r1", `{"paths":[{"path":"ok"},{"path":"a/../../r2/x"}]}`, 200, []string{`"artifacts":{},`, `"errors":{"`, `"error":{"code":"UserError"`, "a/../../r2/x", `"target":"paths[1].path"`}, nil},
 		{"and nothing of it was registered", "GET", "{A}/metadata/ExperimentRun/r1/ok", "", 404, nil, nil},
-		{"absolute", "POST", "{A}/batch/metadata/ExperimentRun/r1", `{"paths":[{"path":"/etc/passwd"}]}`, 200, []string{`"artifacts":{},`, `"errors":{"`, `"error":{"code":"UserError"`, "/etc/passwd", "absolute"}, nil},
+		{"absolute becomes relative", "POST", "{A}/batch/metadata/ExperimentRun/r1", `{"paths":[{"path":"/tmp/p.png"}]}`, 200, []string{`"/tmp/p.png":{`, `"artifactId":"ExperimentRun/r1/tmp/p.png"`, `"errors":{}`}, nil},
 		{"backslash", "POST", "{A}/batch/metadata/ExperimentRun/r1", `{"paths":[{"path":"a\\b"}]}`, 200, []string{`"artifacts":{},`, `"errors":{"`, `"error":{"code":"UserError"`, `a\\b`, "backslash"}, nil},
 		{"empty path", "POST", "{A}/batch/metadata/ExperimentRun/r1", `{"paths":[{"path":""}]}`, 200, []string{`"artifacts":{},`, `"errors":{"`, `"error":{"code":"UserError"`, "empty"}, nil},
 		{"a dot", "POST", "{A}/batch/metadata/ExperimentRun/r1", `{"paths":[{"path":"./."}]}`, 200, []string{`"artifacts":{},`, `"errors":{"`, `"error":{"code":"UserError"`, "names no file"}, nil},
