@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 
 	"github.com/onsi/gomega"
@@ -138,7 +137,8 @@ func (s *session) lost(r *wire.Response) {
 	}
 }
 
-var isoDate = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d`)
+// isoDate begins every time of the data plane.
+const isoDate = `^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d`
 
 func workspaceSpecs() []spec {
 	return []spec{
@@ -160,7 +160,7 @@ func workspaceSpecs() []spec {
 			for _, k := range []string{"workspaceid", "keyVault", "storageAccount", "containerRegistry", "applicationInsights", "batchaiWorkspace", "discoveryUrl"} {
 				s.text(r, "properties", k)
 			}
-			s.Expect(r.Text("properties", "creationDate")).To(gomega.MatchRegexp(isoDate.String()), r.String())
+			s.Expect(r.Text("properties", "creationDate")).To(gomega.MatchRegexp(isoDate), r.String())
 			s.Expect(r.Text("properties", "provisioningState")).To(gomega.Equal("Succeeded"), r.String())
 			s.Expect(r.Text("identity", "principalId")).NotTo(gomega.BeEmpty(), r.String())
 		}},

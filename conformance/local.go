@@ -192,8 +192,8 @@ func localSpecs() []spec {
 			s.Expect(s.logs(d)).To(gomega.ContainSubstring("conformance: hello "+scriptWord), "the script's output is in the logs, its arguments whole")
 			s.Expect(d.RunDefinition).NotTo(gomega.BeEmpty(), "the details hold the run's definition")
 			r := s.readRun(run.url)
-			s.Expect(r.StartTimeUtc).To(gomega.MatchRegexp(isoDate.String()))
-			s.Expect(r.EndTimeUtc).To(gomega.MatchRegexp(isoDate.String()))
+			s.Expect(r.StartTimeUtc).To(gomega.MatchRegexp(isoDate))
+			s.Expect(r.EndTimeUtc).To(gomega.MatchRegexp(isoDate))
 		}},
 		{"local.run.failed", func(s *session) {
 			run := s.submitLocal("--exit", 3)

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"sort"
 	"strings"
+	"sync"
 )
 
 // Difference is one thing that was recorded in one way and answered in another.
@@ -147,9 +148,14 @@ func media(a Answer) string {
 }
 
 var (
-	guid      = regexp.MustCompile(`(?i)^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
-	generated = regexp.MustCompile(`(?i)^([0-9]{6,}|[0-9a-f]{16,}|[a-z0-9+/=_-]{48,})$`)
+	guid      = lazily(`(?i)^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+	generated = lazily(`(?i)^([0-9]{6,}|[0-9a-f]{16,}|[a-z0-9+/=_-]{48,})$`)
 )
+
+// lazily compiles an expression when it is first used: importing this package costs nothing.
+func lazily(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
 
 // pattern is a URL without what the service makes up: ids become {id}, values of the query {}.
 func (c *comparison) pattern(raw string) string {
@@ -164,7 +170,7 @@ func (c *comparison) pattern(raw string) string {
 	segments := strings.Split(u.Path, "/")
 	for i, s := range segments {
 		switch {
-		case guid.MatchString(s), generated.MatchString(s):
+		case guid().MatchString(s), generated().MatchString(s):
 			segments[i] = "{id}"
 		case i > 0 && strings.EqualFold(segments[i-1], "deployments"):
 			// The names of deployments were replaced in the recordings' URLs and kept in their headers.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 
 	"lazulite.dev/conformance/wire"
@@ -17,13 +16,13 @@ const groupVersion = "2018-05-01"
 const timeMark = "{time}"
 
 var (
-	groupURL   = regexp.MustCompile(`(?i)^(/subscriptions/[^/]+/resourcegroups/([^/]+))(/|$)`)
-	timestamps = regexp.MustCompile(`(?i)\d{4}-\d\d-\d\dT\d\d(:|%3A)\d\d(:|%3A)[\d.]+`)
+	groupURL   = lazily(`(?i)^(/subscriptions/[^/]+/resourcegroups/([^/]+))(/|$)`)
+	timestamps = lazily(`(?i)\d{4}-\d\d-\d\dT\d\d(:|%3A)\d\d(:|%3A)[\d.]+`)
 )
 
 // pollKey is what two requests of one poll have in common: all but the times in their filters.
 func pollKey(u string) string {
-	return timestamps.ReplaceAllString(strings.ToLower(u), timeMark)
+	return timestamps().ReplaceAllString(strings.ToLower(u), timeMark)
 }
 
 // groupPath returns the path of the resource group that an exchange is about, and nothing below it.
@@ -32,7 +31,7 @@ func groupPath(e Exchange) (string, bool) {
 	if err != nil || !isARM(u.Host) {
 		return "", false
 	}
-	m := groupURL.FindStringSubmatch(u.Path)
+	m := groupURL().FindStringSubmatch(u.Path)
 	if m == nil || len(m[1]) != len(u.Path) {
 		return "", false
 	}
@@ -54,7 +53,7 @@ func (p *player) prepare(ctx context.Context) error {
 		if err != nil || !isARM(u.Host) {
 			continue
 		}
-		m := groupURL.FindStringSubmatch(u.Path)
+		m := groupURL().FindStringSubmatch(u.Path)
 		if m == nil || names[strings.ToLower(m[1])] != "" {
 			continue
 		}
@@ -74,7 +73,7 @@ func (p *player) prepare(ctx context.Context) error {
 	}
 	for _, e := range wanted {
 		u, _ := url.Parse(e.URL)
-		path := groupURL.FindStringSubmatch(u.Path)[1]
+		path := groupURL().FindStringSubmatch(u.Path)[1]
 		if _, err := p.client.Create(ctx, p.local(path), groupVersion, map[string]string{"location": p.location()}); err != nil {
 			return err
 		}

@@ -1,14 +1,13 @@
 package replay
 
 import (
-	"regexp"
 	"sort"
 	"strings"
 )
 
 const zeroGUID = "00000000-0000-0000-0000-000000000000"
 
-var inSubscription = regexp.MustCompile(`(?i)/subscriptions/([^/?]+)`)
+var inSubscription = lazily(`(?i)/subscriptions/([^/?]+)`)
 
 // learned maps recorded values that a service generated to the endpoint's.
 type learned struct {
@@ -21,7 +20,7 @@ func newLearned(c Cassette, subscription string) *learned {
 	l := &learned{values: map[string]string{}}
 	for _, e := range c.Exchanges {
 		// Something shorter than a GUID can't be replaced wherever it occurs.
-		if m := inSubscription.FindStringSubmatch(e.URL); m != nil && guid.MatchString(m[1]) {
+		if m := inSubscription().FindStringSubmatch(e.URL); m != nil && guid().MatchString(m[1]) {
 			l.values[m[1]] = subscription
 		}
 	}
@@ -73,7 +72,7 @@ func (l *learned) walk(key string, rec, live any) {
 		if !ok || s == r || s == "" || l.values[r] != "" || r == zeroGUID {
 			return
 		}
-		id := len(r) == 36 && guid.MatchString(r) && len(s) == 36 && guid.MatchString(s)
+		id := len(r) == 36 && guid().MatchString(r) && len(s) == 36 && guid().MatchString(s)
 		secret := len(r) >= 16 && (key == "value" || strings.HasSuffix(strings.ToLower(key), "key")) && !strings.Contains(r, "/providers/")
 		if id || secret {
 			l.values[r] = s

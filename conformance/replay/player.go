@@ -296,7 +296,7 @@ func operationKeys(u string) []string {
 	path := strings.ToLower(parsed.Path)
 	list := []string{path + monitor}
 	last := path[strings.LastIndex(path, "/")+1:]
-	if strings.Contains(path, "/operationstatuses/") && generated.MatchString(last) {
+	if strings.Contains(path, "/operationstatuses/") && generated().MatchString(last) {
 		list = append(list, last+monitor)
 	}
 	return list

@@ -95,7 +95,7 @@ func match(k string, live, rec map[string]any) (string, bool) {
 }
 
 // dynamic says whether a key is an id, not a name of the schema.
-func dynamic(k string) bool { return strings.Contains(k, "/") || guid.MatchString(k) }
+func dynamic(k string) bool { return strings.Contains(k, "/") || guid().MatchString(k) }
 
 func label(k string) string {
 	if dynamic(k) {

@@ -5,17 +5,23 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 )
 
-var signature = regexp.MustCompile(`(?i)\b(sig|client_secret|access_token|code)=[^&\s"]+`)
+// Expressions are compiled when first used: a binary that imports this and does not use it pays nothing.
+var signature = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)\b(sig|client_secret|access_token|code)=[^&\s"]+`)
+})
 
 // secretField finds secrets in JSON bodies, for what is shown of them.
-var secretField = regexp.MustCompile(`(?i)("(?:access_token|refresh_token|client_secret|token|password|accountKey|primaryKey|secondaryKey|privateKeyData|value)"\s*:\s*")[^"]{8,}"`)
+var secretField = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)("(?:access_token|refresh_token|client_secret|token|password|accountKey|primaryKey|secondaryKey|privateKeyData|value)"\s*:\s*")[^"]{8,}"`)
+})
 
 // Redact removes signatures and secrets from a URL or a text that will be shown.
 func Redact(s string) string {
-	s = signature.ReplaceAllString(s, "$1=***")
-	return secretField.ReplaceAllString(s, `$1***"`)
+	s = signature().ReplaceAllString(s, "$1=***")
+	return secretField().ReplaceAllString(s, `$1***"`)
 }
 
 // String is the exchange in one line, without secrets, for messages.
