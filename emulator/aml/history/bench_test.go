@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -29,22 +30,36 @@ func poster(b *testing.B, s *server, method, path string) func(body string) {
 	}
 }
 
-// BenchmarkLog is one acknowledged run.log after the other, beside a bare POST to the same listener's like.
+// BenchmarkLog is one acknowledged run.log after the other, and beside it the
+// same POST to a handler that reads it and stores nothing.
 func BenchmarkLog(b *testing.B) {
-	s := serve(b, options{path: file(b), real: true})
-	s.must("", "PATCH", "/experiments/exp/runs/a", `{}`)
-	post := poster(b, s, "POST", "/experiments/exp/runs/a/metrics")
-	n := 0
-	for b.Loop() {
-		n++
-		post(scalar("a", fmt.Sprint(n), "m", "0.5"))
-	}
+	b.Run("stored", func(b *testing.B) {
+		s := serve(b, options{path: file(b), real: true})
+		s.must("", "PATCH", "/experiments/exp/runs/a", `{}`)
+		post := poster(b, s, "POST", "/experiments/exp/runs/a/metrics")
+		n := 0
+		for b.Loop() {
+			n++
+			post(scalar("a", fmt.Sprint(n), "m", "0.5"))
+		}
+	})
+	b.Run("bare", func(b *testing.B) {
+		s := &server{Server: httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+		}))}
+		defer s.Server.Close()
+		post := poster(b, s, "POST", "/experiments/exp/runs/a/metrics")
+		for b.Loop() {
+			post(scalar("a", "1", "m", "0.5"))
+		}
+	})
 }
 
 // BenchmarkLogParallel is the same from many clients at once.
 func BenchmarkLogParallel(b *testing.B) {
 	s := serve(b, options{path: file(b), real: true})
 	s.must("", "PATCH", "/experiments/exp/runs/a", `{}`)
+	s.Client().Transport.(*http.Transport).MaxIdleConnsPerHost = 64
 	var n atomic.Int64
 	b.SetParallelism(8)
 	b.RunParallel(func(pb *testing.PB) {
