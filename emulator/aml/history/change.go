@@ -1,9 +1,11 @@
 package history
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"lazulite.dev/emulator/aml/plane"
 )
@@ -156,7 +158,11 @@ func (d *reader) pairs(name string) map[string]*string {
 	return out
 }
 
+// unquote decodes a JSON string; most have nothing to decode.
 func unquote(raw []byte) (string, error) {
+	if n := len(raw); n > 1 && raw[0] == '"' && raw[n-1] == '"' && bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw) {
+		return string(raw[1 : n-1]), nil
+	}
 	var s string
 	err := json.Unmarshal(raw, &s)
 	return s, err

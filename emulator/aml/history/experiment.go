@@ -91,7 +91,7 @@ func (e *experiment) ops(ws plane.Workspace) ([]store.Op, error) {
 // changeExperiment makes or changes an experiment: fn runs under its lock and
 // stores what it wants with the experiment's ops.
 func (s *Service) changeExperiment(ctx context.Context, ws plane.Workspace, name string, fn func(e *experiment) error) error {
-	defer s.locks.lock(experimentKey(ws, name))()
+	defer s.experimentLocks.lock(experimentKey(ws, name))()
 	e, err := s.experimentOf(ctx, ws, name)
 	if isNotFound(err) {
 		if err := checkExperiment(name); err != nil {

@@ -278,3 +278,5 @@ func until(t *testing.T, what string, ok func() bool) {
 		time.Sleep(time.Millisecond)
 	}
 }
+
+func itoa(n int) string { return strconv.Itoa(n) }

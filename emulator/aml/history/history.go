@@ -43,11 +43,12 @@ type Config struct {
 
 // Service is the run history of all workspaces.
 type Service struct {
-	cfg   Config
-	locks locks
-	seq   sequence
-	beats beats
-	ended ended
+	cfg Config
+	// Two sets of locks, since a run is locked before its experiment.
+	runLocks, experimentLocks locks
+	seq                       sequence
+	beats                     beats
+	ended                     ended
 
 	mu   sync.Mutex
 	stop context.CancelFunc

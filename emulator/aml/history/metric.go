@@ -129,7 +129,7 @@ func readCells(ms []member) (cells []byte, columns []column, n int, err error) {
 				return nil, nil, 0, plane.BadRequest("cells", "A column's name has %d characters, more than %d.", n, maxColumnName)
 			}
 			seen[v.name] = true
-			columns = append(columns, column{v.name, v.raw})
+			columns = append(columns, column(v))
 		}
 	}
 	return raw, columns, len(all), nil

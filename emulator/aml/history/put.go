@@ -28,7 +28,7 @@ func (s *Service) put(ctx context.Context, ws plane.Workspace, p putRun) (*recor
 	if err := checkRunID(p.id); err != nil {
 		return nil, err
 	}
-	defer s.locks.lock(runKey(ws, p.id))()
+	defer s.runLocks.lock(runKey(ws, p.id))()
 	old, err := s.load(ctx, ws, p.id)
 	switch {
 	case err == nil:

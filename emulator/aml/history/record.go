@@ -59,7 +59,7 @@ func (s *Service) modify(ctx context.Context, ws plane.Workspace, id string, fn 
 
 // modifyWith is modify with further writes that are applied with the run's, or not at all.
 func (s *Service) modifyWith(ctx context.Context, ws plane.Workspace, id string, fn func(old, r *record) ([]store.Op, error)) (*record, error) {
-	defer s.locks.lock(runKey(ws, id))()
+	defer s.runLocks.lock(runKey(ws, id))()
 	old, err := s.load(ctx, ws, id)
 	if err != nil {
 		return nil, err
