@@ -12,7 +12,7 @@ from azureml.core.runconfig import DataReferenceConfiguration, RunConfiguration
 from check import project, raises, workspace
 
 ws = workspace("wsvm")
-exp = Experiment(ws, "vm")
+exp = Experiment(ws, "on-vm")
 
 raises(ComputeTargetException, "ComputeTargetNotFound", DsvmCompute, workspace=ws, name="mydsvm")
 vm = DsvmCompute.create(ws, name="mydsvm", provisioning_configuration=DsvmCompute.provisioning_configuration(vm_size="Standard_D2_v2"))

@@ -144,10 +144,15 @@ func (s *Service) admitCompute(ctx context.Context, v arm.View, _ arm.Call, old,
 		if err := s.admitAttach(ctx, v, &c, &notes); err != nil {
 			return err
 		}
+	case c.Properties.Size == "" && notes.Account.Username != "":
+		return badCompute("properties.properties.address", "An address is required to attach a virtual machine, or a virtualMachineSize to create one.")
 	default:
 		notes.Created = true
 		if c.Properties.Size == "" {
 			c.Properties.Size = defaultSize
+		}
+		if err := s.checkSize(ctx, next.ID.Subscription(), next.Location, c.Properties.Size); err != nil {
+			return err
 		}
 	}
 	stamp := next.Created.UTC().Format(time.RFC3339)

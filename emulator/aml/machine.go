@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"lazulite.dev/emulator/aml/execution"
@@ -138,6 +140,25 @@ func (c computeReconciler) create(ctx context.Context, r *arm.Resource, props *c
 		}
 	}
 	return c.reach(ctx, props, notes)
+}
+
+// checkSize asks Microsoft.Compute whether it has the size in the region.
+func (s *Service) checkSize(ctx context.Context, subscription, location, size string) error {
+	var sizes struct {
+		Value []struct {
+			Name string `json:"name"`
+		} `json:"value"`
+	}
+	path := "/subscriptions/" + subscription + "/providers/Microsoft.Compute/locations/" + url.PathEscape(location) + "/vmSizes"
+	if err := s.armCall(ctx, http.MethodGet, path, versionCompute, nil, &sizes); err != nil {
+		return err
+	}
+	for _, known := range sizes.Value {
+		if strings.EqualFold(known.Name, size) {
+			return nil
+		}
+	}
+	return badCompute("properties.properties.virtualMachineSize", "The VM size '%s' is not available in the region '%s'.", size, location)
 }
 
 // order makes what is not there yet; each PUT is idempotent, so a restart in the middle goes on.
