@@ -45,8 +45,12 @@ func (s *session) readRun(u string) run { return decode[run](s, s.data(http.Meth
 // event posts a status event; K is StartTime or EndTime.
 func (s *session) event(u, id, name, key string) {
 	now := time.Now().UTC().Format(time.RFC3339)
+	var value any = now
+	if name == "Heartbeat" {
+		value = 120 // seconds
+	}
 	s.data(http.MethodPost, u+"/events", map[string]any{"timestamp": now, "name": "Microsoft.MachineLearning.Run." + name,
-		"data": map[string]any{"RunId": id, key: now}})
+		"data": map[string]any{"RunId": id, key: value}})
 }
 
 // paged reads all pages of a list of the data plane.
