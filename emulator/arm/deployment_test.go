@@ -82,6 +82,9 @@ func TestDeployment(t *testing.T) {
 	if list := ops.json["value"].([]any); len(list) != 4 || ops.get("value.0.properties.provisioningState") != "Succeeded" || ops.get("value.0.properties.targetResource.resourceName") != "last" || ops.get("value.1.properties.statusCode") != "Created" {
 		t.Error(ops.body)
 	}
+	if old := r.must(200, "GET {SUB}/resourcegroups/g/deployments/my_deploy/operations?$top=10", ""); old.body != ops.body {
+		t.Error(old.body)
+	}
 	if one := r.must(200, "GET "+depl+"my_deploy/operations/"+ops.get("value.2.operationId").(string), ""); one.get("properties.targetResource.resourceType") != "Microsoft.Things/plain/parts" {
 		t.Error(one.body)
 	}
@@ -243,6 +246,9 @@ func TestTemplateErrors(t *testing.T) {
 		})
 	}
 	r.must(404, "GET "+depl+"d", "")
+	if a := r.do("PUT "+depl+"d", deploymentBody(`"resources":[{"type":"Microsoft.Shy/ones","name":"x","apiVersion":"2018-05-01","location":"eastus2"}]`)); a.status != 409 || a.get("error.code") != "MissingSubscriptionRegistration" {
+		t.Error(a.body)
+	}
 	if a := r.do("PUT "+depl+strings.Repeat("x", 65), one(`"tags":{}`)); a.get("error.code") != "InvalidDeploymentName" {
 		t.Error(a.body)
 	}

@@ -291,6 +291,10 @@ func TestDeleteInterrupts(t *testing.T) {
 	})
 	put := r.must(202, "PUT {P}/batch/slow", locBody).header.Get("Azure-AsyncOperation")
 	r.until("it has begun", func() bool { return r.things.count("slow") > 0 })
+	// A PUT does not wait for the step's end to be refused.
+	if a := r.do("PUT {P}/batch/slow", locBody); a.status != 409 || a.get("error.code") != "AnotherOperationInProgress" {
+		t.Error(a.body)
+	}
 	r.things.set(func() { delete(r.things.fail, "slow") })
 	del := r.must(202, "DELETE {P}/batch/slow", "").header.Get("Azure-AsyncOperation")
 	r.done(del)

@@ -25,7 +25,9 @@ func TestSchema(t *testing.T) {
 		c.Providers = append(c.Providers, arm.Provider{Namespace: "A.B", Registered: true, Types: []arm.Type{{Name: "A.B/c", Schema: schema}}})
 	})
 	r.group()
-	put := func(properties string) answer { return r.do("PUT {G}/providers/A.B/c/x", `{"properties":`+properties+`}`) }
+	put := func(properties string) answer {
+		return r.do("PUT {G}/providers/A.B/c/x", `{"properties":`+properties+`}`)
+	}
 	for _, tt := range []struct{ in, want string }{
 		{`{"NAME":"ab"}`, `{"provisioningState":"Succeeded","count":3,"name":"ab"}`},
 		{`{"name":"ab","count":9007199254740993,"made":"x","on":"TRUE","ratio":"0.5"}`, `{"provisioningState":"Succeeded","count":9007199254740993,"name":"ab","on":true,"ratio":0.5}`},
