@@ -147,6 +147,12 @@ func (e *Engine) admitDeployment(_ context.Context, _ View, c Call, _, next *Res
 		return err
 	}
 	for _, p := range d.Resources {
+		// Clients register the provider that the answer names, and send the deployment again.
+		if provider := e.catalog.providers[fold(p.ID.Provider())]; provider != nil && p.State != "Skipped" {
+			if err := e.registered(provider, p.ID.Subscription()); err != nil {
+				return err
+			}
+		}
 		p.Operation = strings.ToUpper(strings.ReplaceAll(uuid.NewString(), "-", "")[:16])
 	}
 	return d.store(next, t, s, "Accepted")

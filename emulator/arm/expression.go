@@ -172,7 +172,6 @@ func (p *expressionParser) text() (expression, error) {
 type scope struct {
 	template   *template
 	parameters map[string]any // folded name to value
-	variables  map[string]bool
 	// resolving guards against variables that name each other.
 	resolving map[string]bool
 	group     *Resource

@@ -95,11 +95,13 @@ func filterField(r *Resource, field string) string {
 		return r.ID.ResourceGroup()
 	case "kind":
 		return r.Kind
+	case "provisioningstate":
+		return r.State
 	}
 	return r.Location
 }
 
-var filterFields = map[string]bool{"resourcetype": true, "name": true, "location": true, "tagname": true, "tagvalue": true, "resourcegroup": true, "kind": true}
+var filterFields = map[string]bool{"resourcetype": true, "name": true, "location": true, "tagname": true, "tagvalue": true, "resourcegroup": true, "kind": true, "provisioningstate": true}
 
 func parseFilter(text string) (*filter, error) {
 	if strings.TrimSpace(text) == "" {

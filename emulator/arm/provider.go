@@ -152,7 +152,6 @@ type catalog struct {
 	providers map[string]*providerInfo // by folded namespace
 	order     []*providerInfo
 	types     map[string]*typeInfo // by folded full name
-	// listed are the methods in a stable order for Allow.
 }
 
 func newCatalog(providers []Provider) (*catalog, error) {

@@ -224,7 +224,11 @@ func (e *Engine) record(ctx context.Context, ent *entry, next *Resource, res Res
 		return e.progress.backoff(key), true, nil
 	}
 	e.progress.calm(key)
-	return res.RequeueAfter, res.RequeueAfter > 0, nil
+	if res.RequeueAfter <= time.Microsecond {
+		// So little means "store this and come again": no clock need move for it.
+		return 0, res.RequeueAfter > 0, nil
+	}
+	return res.RequeueAfter, true, nil
 }
 
 // end gives the records of a resource's unfinished operations as they are when over.

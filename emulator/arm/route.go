@@ -127,6 +127,11 @@ func (x *exchange) underGroups(sub ID, rest []string) error {
 		if len(rest) > 2 {
 			return x.underProvider(id, rest[2:])
 		}
+	case "deployments":
+		// resources.json of 2018 has a deployment's operations here, without the provider.
+		if len(rest) > 3 && fold(rest[3]) == "operations" {
+			return x.underProvider(id, append([]string{resourcesNamespace}, rest[1:]...))
+		}
 	}
 	return errNoRoute()
 }

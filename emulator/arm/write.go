@@ -38,6 +38,9 @@ func (x *exchange) write(t *typeInfo, id ID) error {
 	if err != nil {
 		return err
 	}
+	if err := x.early(id); err != nil {
+		return err
+	}
 	release, err := x.e.locks.take(x.r.Context(), id.Key())
 	if err != nil {
 		return err
@@ -48,6 +51,14 @@ func (x *exchange) write(t *typeInfo, id ID) error {
 		return err
 	}
 	return x.answer(p)
+}
+
+// early refuses what is busy without waiting for the step that keeps it so.
+func (x *exchange) early(id ID) error {
+	if ent := x.e.index.get(id.Key()); ent != nil {
+		return x.admissible(ent)
+	}
+	return nil
 }
 
 // accept checks a PUT or PATCH and stores it. The caller holds the resource's lock.
@@ -491,6 +502,11 @@ func (x *exchange) act(t *typeInfo, id ID, a Action, name string, vars map[strin
 			return t.notFound(id)
 		}
 		return x.reply(a.Sync(x.r.Context(), engineView{x.e}, call, r))
+	}
+	if a.Begin != nil {
+		if err := x.early(id); err != nil {
+			return err
+		}
 	}
 	release, err := x.e.locks.take(x.r.Context(), id.Key())
 	if err != nil {
