@@ -21,6 +21,8 @@ func newRemote(t *testing.T, change ...func(*execution.Config)) (*world, *sshMac
 	t.Helper()
 	w, m := newWorld(t, change...), newMachine(t)
 	w.computes["my-vm"] = m.compute()
+	// A machine that vanishes while a run reports its end would be looked for.
+	t.Cleanup(func() { w.drained(t) })
 	return w, m
 }
 
