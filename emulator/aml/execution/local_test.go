@@ -47,7 +47,7 @@ import helper
 			if err := json.Unmarshal([]byte(strings.SplitN(log, "\n", 2)[0]), &got); err != nil || !slices.Equal(got, want) {
 				t.Errorf("arguments %q, want %q", got, want)
 			}
-			for _, line := range []string{"True __main__ EXAMPLE_VALUE", "s1\nrg\nws\nmyexp\n", run + " run-token " + endpoint, "helper imported", "The experiment completed successfully. Finalizing run..."} {
+			for _, line := range []string{"True __main__ EXAMPLE_VALUE", "s1\nrg\nws\nmyexp\n", run + " " + token + " " + endpoint, "helper imported", "The experiment completed successfully. Finalizing run..."} {
 				if !strings.Contains(log, line) {
 					t.Errorf("no %q in the driver log:\n%s", line, log)
 				}

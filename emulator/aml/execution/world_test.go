@@ -40,7 +40,8 @@ const (
 	endpoint = "https://eastus.experiments.azureml.net"
 	blobHost = "https://account.blob.core.windows.net"
 	scope    = "/subscriptions/s1/resourceGroups/rg/providers/Microsoft.MachineLearningServices/workspaces/ws"
-	token    = "run-token"
+	// token has the form of a signed one (exp: 2100), which today's SDK reads.
+	token = "eyJhbGciOiJub25lIn0.eyJleHAiOjQxMDI0NDQ4MDB9.c2ln"
 )
 
 var workspace = plane.Workspace{
@@ -63,6 +64,7 @@ type world struct {
 	statuses  map[string][]string
 	beats     int
 	metrics   []string
+	unknown   []string // requests that nobody serves
 	artifacts map[string][]byte
 	next      map[string]string // artifact -> last index that was appended
 	projects  map[string][]byte
@@ -242,6 +244,7 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 	case strings.Contains(path, "/artifacts/batch/metadata/ExperimentRun/"):
 		w.declare(rw, path[strings.LastIndex(path, "/")+1:], body)
 	default:
+		w.unknown = append(w.unknown, r.Method+" "+path)
 		http.NotFound(rw, r)
 	}
 }
