@@ -1,15 +1,63 @@
 // Package engine is the seam between lazulite and what really runs: a
 // container of a node, of a container group, or the machine behind a VM.
+//
+// Two engines live here. Process runs commands of this host, each container a
+// folder and a set of processes of its own; Simulated runs nothing and follows
+// a script on the Clock. What an Exit, a log or a state says comes from what
+// ran (or, simulated, from the script), never from hope.
+//
+// Process is no sandbox: its containers see the host's files and network, run
+// as the emulator's own user, and share the host's CPU and memory. Limits of
+// CPU and memory are not enforced; of the GPUs, CUDA_VISIBLE_DEVICES is set. What
+// it does promise is that nothing it started survives: not a Stop, not a Close,
+// and not, after a kill -9 of the emulator, the next NewProcess on that folder.
+//
+// Package enginetest holds the tests that every Engine must pass.
 package engine
 
 import (
 	"context"
+	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"time"
 
+	"lazulite.dev/emulator/clock"
 	"lazulite.dev/emulator/hardware"
 )
+
+// Errors that callers tell apart with errors.Is.
+var (
+	ErrStopped  = errors.New("engine: the container is not running")
+	ErrExists   = errors.New("engine: a container of that name exists")
+	ErrNoImage  = errors.New("engine: no such image")
+	ErrNotFound = errors.New("engine: command not found")
+	ErrInvalid  = errors.New("engine: invalid specification")
+)
+
+// Config of an engine of this package.
+type Config struct {
+	// Dir is the process engine's own folder; required there.
+	Dir string
+	// Clock times graces and stamps exits; nil: the real one.
+	Clock  clock.Clock
+	Logger *slog.Logger // nil: silent
+	// InstanceID marks the engine's processes. Empty: one made at the first start and kept in Dir.
+	InstanceID string
+	// Images are further names that mean this host, for Spec.Image.
+	Images []string
+}
+
+func (c Config) withDefaults() Config {
+	if c.Clock == nil {
+		c.Clock = clock.Real()
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
 
 // Engine starts containers. Close removes all that it started.
 type Engine interface {
@@ -24,16 +72,20 @@ type Spec struct {
 	// Name is unique in the instance, and a file name.
 	Name string
 	// Image; the process engine has only the host itself: "" and the names that map to it.
-	Image   string
+	Image string
+	// Command with its arguments. Without one the container is a machine: it
+	// runs nothing but what Exec starts, and lives until Stop.
 	Command []string
 	Env     []string // NAME=value; the process engine adds nothing of the host's but PATH
-	Dir     string
+	Dir     string   // to start in; the process engine makes one if it is empty
 	Mounts  []Mount
 	Limits  hardware.Limits
 	Labels  map[string]string
 }
 
-// Mount of a host folder.
+// Mount of a host folder. The process engine makes a link for a relative
+// Target, takes an absolute one only where it is the Source itself, and can't
+// enforce ReadOnly.
 type Mount struct {
 	Source, Target string
 	ReadOnly       bool
@@ -42,12 +94,15 @@ type Mount struct {
 // Container is one thing started.
 type Container interface {
 	ID() string
-	// Wait returns when the process has ended, with what the kernel said of it.
+	// Wait returns when the process has ended, with what the kernel said of it,
+	// and its log is whole. A machine without a command ends with Stop, code 0.
 	Wait(ctx context.Context) (Exit, error)
 	// Logs writes what it printed so far, and goes on until its end if follow is set.
 	Logs(ctx context.Context, w io.Writer, follow bool) error
-	// Stop sends SIGTERM to all its processes, and SIGKILL after grace.
+	// Stop sends SIGTERM to all its processes, and SIGKILL after grace. When it
+	// returns without error none is left. A second Stop does nothing.
 	Stop(ctx context.Context, grace time.Duration) error
+	// Remove kills what still runs and deletes what the engine kept of it.
 	Remove(ctx context.Context) error
 }
 
@@ -64,16 +119,22 @@ type Execer interface {
 	Exec(ctx context.Context, x Exec) (Exit, error)
 }
 
-// Exec is one command in a container. It ends with its context.
+// Exec is one command in a container. It ends with its context: its session
+// gets SIGHUP, then SIGTERM, then SIGKILL, and the Exit comes with the
+// context's error. Otherwise it ends when the command has, and its output is
+// read to the end, as sshd does it; what the command left in the background
+// lives on in the container. Stdin is read until its end, and a Read of it may
+// outlive the Exec: close it.
 type Exec struct {
 	Command []string
 	Env     []string
 	Dir     string
-	User    string
-	Stdin   io.Reader
-	Stdout  io.Writer
-	Stderr  io.Writer // unused with a TTY
-	TTY     *TTY
+	// User to run as; the process engine has its own alone and ignores it.
+	User   string
+	Stdin  io.Reader
+	Stdout io.Writer
+	Stderr io.Writer // unused with a TTY
+	TTY    *TTY
 	// Signals sent to the command while it runs.
 	Signals <-chan os.Signal
 }

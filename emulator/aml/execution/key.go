@@ -81,3 +81,9 @@ func newKeyPair() (keyPair, error) {
 		PrivateKey: string(pem.EncodeToMemory(block)),
 	}, nil
 }
+
+// NewKeyPair makes an RSA key for SSH: an authorized_keys line and a PKCS #1 PEM.
+func NewKeyPair() (public, private string, err error) {
+	key, err := newKeyPair()
+	return key.PublicKey, key.PrivateKey, err
+}

@@ -1,0 +1,213 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Process is the engine that runs commands of this host.
+type Process struct {
+	cfg      Config
+	instance string
+
+	mu         sync.Mutex
+	closed     bool
+	containers map[string]*processContainer
+}
+
+// The markers in the environment of all that a Process starts.
+const (
+	InstanceVariable  = "LAZULITE_INSTANCE"
+	ContainerVariable = "LAZULITE_CONTAINER"
+)
+
+// How long NewProcess tries to end what an earlier run left.
+const sweepTimeout = 30 * time.Second
+
+// NewProcess takes over Dir, which no other Process may use: it kills whatever
+// an earlier one started there that still runs, and forgets its containers.
+func NewProcess(cfg Config) (*Process, error) {
+	cfg = cfg.withDefaults()
+	if cfg.Dir == "" {
+		return nil, fmt.Errorf("%w: the process engine needs a Dir", ErrInvalid)
+	}
+	dir, err := filepath.Abs(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Dir = dir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	p := &Process{cfg: cfg, instance: cfg.InstanceID, containers: map[string]*processContainer{}}
+	if p.instance == "" {
+		if p.instance, err = keptID(filepath.Join(dir, "instance")); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.sweep(); err != nil {
+		return nil, fmt.Errorf("engine: sweeping what an earlier run left: %w", err)
+	}
+	return p, nil
+}
+
+// keptID reads the file's id, or makes one and keeps it.
+func keptID(file string) (string, error) {
+	data, err := os.ReadFile(file)
+	if id := strings.TrimSpace(string(data)); err == nil && id != "" {
+		return id, nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	id := rand.Text()
+	return id, writeFile(file, []byte(id+"\n"))
+}
+
+// writeFile puts a whole file in place or none.
+func writeFile(file string, data []byte) error {
+	temp := file + ".new"
+	if err := os.WriteFile(temp, data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(temp, file)
+}
+
+func (p *Process) sweep() error {
+	sessions, err := p.records()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
+	defer cancel()
+	f := &family{marker: InstanceVariable + "=" + p.instance, sessions: sessions}
+	table, err := processes()
+	if err != nil {
+		return err
+	}
+	if left := f.members(table); len(left) > 0 {
+		p.cfg.Logger.Warn("killing processes that an earlier run left", "count", len(left))
+	}
+	if err := f.kill(ctx); err != nil {
+		return err
+	}
+	for _, sub := range []string{"containers", "sessions"} {
+		if err := os.RemoveAll(filepath.Join(p.cfg.Dir, sub)); err != nil {
+			return err
+		}
+		if err := os.Mkdir(filepath.Join(p.cfg.Dir, sub), 0o700); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// records reads the sessions that an earlier run of this boot had begun.
+func (p *Process) records() ([]session, error) {
+	files, err := filepath.Glob(filepath.Join(p.cfg.Dir, "sessions", "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	var out []session
+	boot := bootID()
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		var s session
+		// A record cut short by a crash is of a process that the marker finds.
+		if json.Unmarshal(data, &s) == nil && s.Boot == boot && s.PID > 1 {
+			out = append(out, s)
+		}
+	}
+	return out, nil
+}
+
+// Name implements Engine.
+func (p *Process) Name() string { return "process" }
+
+// Instance is the id that marks this engine's processes.
+func (p *Process) Instance() string { return p.instance }
+
+// Start implements Engine.
+func (p *Process) Start(ctx context.Context, spec Spec) (Container, error) {
+	if err := p.check(spec); err != nil {
+		return nil, err
+	}
+	c := &processContainer{
+		engine: p, spec: spec,
+		folder: filepath.Join(p.cfg.Dir, "containers", spec.Name),
+		live:   map[int]session{}, ended: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil, ErrStopped
+	}
+	if p.containers[spec.Name] != nil {
+		p.mu.Unlock()
+		return nil, fmt.Errorf("%w: %s", ErrExists, spec.Name)
+	}
+	p.containers[spec.Name] = c
+	p.mu.Unlock()
+	if err := c.start(); err != nil {
+		p.forget(spec.Name)
+		if c.log != nil {
+			c.log.close()
+		}
+		return nil, errors.Join(err, os.RemoveAll(c.folder))
+	}
+	return c, nil
+}
+
+func (p *Process) check(spec Spec) error {
+	switch {
+	case spec.Name == "" || spec.Name == "." || spec.Name == ".." || strings.ContainsAny(spec.Name, "/\x00") || len(spec.Name) > 200:
+		return fmt.Errorf("%w: %q is no name for a container", ErrInvalid, spec.Name)
+	case spec.Image != "" && !slices.Contains(p.cfg.Images, spec.Image):
+		return fmt.Errorf("%w: the process engine has this host alone, not %q", ErrNoImage, spec.Image)
+	}
+	for _, m := range spec.Mounts {
+		if !filepath.IsAbs(m.Source) {
+			return fmt.Errorf("%w: mount source %q is not absolute", ErrInvalid, m.Source)
+		}
+		if filepath.IsAbs(m.Target) && filepath.Clean(m.Target) != filepath.Clean(m.Source) || !filepath.IsAbs(m.Target) && !filepath.IsLocal(m.Target) {
+			return fmt.Errorf("%w: the process engine can't mount %q at %q", ErrInvalid, m.Source, m.Target)
+		}
+	}
+	return nil
+}
+
+func (p *Process) forget(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.containers, name)
+}
+
+// Close implements Engine: every container is killed and removed, at once.
+func (p *Process) Close(ctx context.Context) error {
+	p.mu.Lock()
+	p.closed = true
+	var all []*processContainer
+	for _, c := range p.containers {
+		all = append(all, c)
+	}
+	p.mu.Unlock()
+	errs := make([]error, len(all))
+	var wg sync.WaitGroup
+	for i, c := range all {
+		wg.Go(func() { errs[i] = c.Remove(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}

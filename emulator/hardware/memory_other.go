@@ -1,0 +1,5 @@
+//go:build !linux && !darwin
+
+package hardware
+
+func memoryMB() int { return 0 }

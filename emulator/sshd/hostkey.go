@@ -1,0 +1,95 @@
+package sshd
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	gossh "golang.org/x/crypto/ssh"
+)
+
+// hostKeys reads the file's keys or makes one of each kind and keeps them there.
+func hostKeys(file string) ([]gossh.Signer, error) {
+	if file != "" {
+		data, err := os.ReadFile(file)
+		if err == nil {
+			return parseHostKeys(file, data)
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("sshd: host keys: %w", err)
+		}
+	}
+	data, err := makeHostKeys()
+	if err != nil {
+		return nil, err
+	}
+	if file != "" {
+		if err := keepSecret(file, data); err != nil {
+			return nil, fmt.Errorf("sshd: host keys: %w", err)
+		}
+	}
+	return parseHostKeys(file, data)
+}
+
+func makeHostKeys() ([]byte, error) {
+	_, ed, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	var out []byte
+	for _, key := range []crypto.PrivateKey{ed, ec} {
+		block, err := gossh.MarshalPrivateKey(key, "")
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, pem.EncodeToMemory(block)...)
+	}
+	return out, nil
+}
+
+func parseHostKeys(file string, data []byte) ([]gossh.Signer, error) {
+	var out []gossh.Signer
+	for {
+		block, rest := pem.Decode(data)
+		if block == nil {
+			break
+		}
+		signer, err := gossh.ParsePrivateKey(pem.EncodeToMemory(block))
+		if err != nil {
+			return nil, fmt.Errorf("sshd: host keys of %s: %w", file, err)
+		}
+		out, data = append(out, signer), rest
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("sshd: %s holds no host key", file)
+	}
+	return out, nil
+}
+
+// keepSecret puts the whole file in place or none.
+func keepSecret(file string, data []byte) error {
+	temp, err := os.CreateTemp(filepath.Dir(file), ".hostkey-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp.Name())
+	_, err = temp.Write(data)
+	if err == nil {
+		err = temp.Sync()
+	}
+	if err := errors.Join(err, temp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(temp.Name(), file)
+}
