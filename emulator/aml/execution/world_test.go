@@ -182,21 +182,16 @@ func (w *world) serveProxy() (bundle string) {
 
 func (w *world) serveTLS(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
-	br := bufio.NewReader(conn)
-	for {
-		r, err := http.ReadRequest(br)
-		if err != nil {
-			return
-		}
-		rec := httptest.NewRecorder()
-		w.serve(rec, r)
-		_, _ = io.Copy(io.Discard, r.Body)
-		res := rec.Result()
-		res.ContentLength = int64(rec.Body.Len())
-		res.Close = true
-		_ = res.Write(conn)
+	r, err := http.ReadRequest(bufio.NewReader(conn))
+	if err != nil {
 		return
 	}
+	rec := httptest.NewRecorder()
+	w.serve(rec, r)
+	res := rec.Result()
+	res.ContentLength = int64(rec.Body.Len())
+	res.Close = true
+	_ = res.Write(conn)
 }
 
 func (w *world) isDown() bool {
@@ -220,6 +215,15 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 		w.serveBlob(rw, r, body)
 		return
 	}
+	if r.URL.Path == "/discovery" {
+		services := map[string]string{}
+		for _, key := range []string{"history", "api", "modelmanagement", "experimentation", "experimentgraphs", "hyperdrive", "pipelines",
+			"catalog", "gallery", "jasmine", "studio"} {
+			services[key] = endpoint
+		}
+		_ = json.NewEncoder(rw).Encode(services)
+		return
+	}
 	if r.Header.Get("Authorization") != "Bearer "+token {
 		http.Error(rw, "no token", http.StatusUnauthorized)
 		return
@@ -229,7 +233,7 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasSuffix(path, "/events"):
 		w.event(body)
-	case strings.HasSuffix(path, "/metrics"):
+	case strings.HasSuffix(path, "/metrics"), strings.HasPrefix(path, "/metric/"):
 		w.metrics = append(w.metrics, string(body))
 	case strings.HasPrefix(path, "/history/"):
 		id := path[strings.LastIndex(path, "/")+1:]
