@@ -46,8 +46,8 @@ type Status struct {
 	Phase  string
 	Result string // of an ended job: Completed, Failed or Canceled
 	Error  *StatusError
-	// Reported says that run history knows the end already; LogsSent that all logs are artifacts.
-	Reported, LogsSent bool
+	// LogsSent says that all logs of an ended job are artifacts.
+	LogsSent bool
 	// Said is what a job that is gone printed last.
 	Said string
 }

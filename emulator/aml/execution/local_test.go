@@ -22,6 +22,7 @@ func TestLocalRun(t *testing.T) {
 print(json.dumps(sys.argv))
 print("%s %s %s" % (os.getcwd() == os.environ["RUN_DIR"], __name__, os.environ["EXAMPLE_ENV_VAR"]))
 for n in ("SUBSCRIPTION", "RESOURCEGROUP", "WORKSPACE_NAME", "PROJECT_NAME"): print(os.environ["AZUREML_ARM_" + n])
+print("mode %o" % (os.stat("azureml-setup/credentials.json").st_mode & 511))
 print(" ".join(os.environ["AZUREML_" + n] for n in ("RUN_ID", "RUN_TOKEN", "SERVICE_ENDPOINT")))
 os.makedirs("outputs/deep")
 open("outputs/deep/model.txt", "w").write("weights")
@@ -47,7 +48,7 @@ import helper
 			if err := json.Unmarshal([]byte(strings.SplitN(log, "\n", 2)[0]), &got); err != nil || !slices.Equal(got, want) {
 				t.Errorf("arguments %q, want %q", got, want)
 			}
-			for _, line := range []string{"True __main__ EXAMPLE_VALUE", "s1\nrg\nws\nmyexp\n", run + " run-token " + endpoint, "helper imported", "The experiment completed successfully. Finalizing run..."} {
+			for _, line := range []string{"True __main__ EXAMPLE_VALUE", "s1\nrg\nws\nmyexp\n", run + " " + token + " " + endpoint, "mode 600", "helper imported", "The experiment completed successfully. Finalizing run..."} {
 				if !strings.Contains(log, line) {
 					t.Errorf("no %q in the driver log:\n%s", line, log)
 				}

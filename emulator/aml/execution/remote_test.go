@@ -21,6 +21,8 @@ func newRemote(t *testing.T, change ...func(*execution.Config)) (*world, *sshMac
 	t.Helper()
 	w, m := newWorld(t, change...), newMachine(t)
 	w.computes["my-vm"] = m.compute()
+	// A machine that vanishes while a run reports its end would be looked for.
+	t.Cleanup(func() { w.drained(t) })
 	return w, m
 }
 
@@ -319,6 +321,32 @@ func TestRemoteInterrupted(t *testing.T) {
 			}
 			w.drained(t)
 		})
+	}
+}
+
+// TestRemoteTakenUp ensures that a service that stops between its answer and
+// the start on the machine starts the run once, when it is back.
+func TestRemoteTakenUp(t *testing.T) {
+	w, m := newRemote(t)
+	// Long enough an upload to be interrupted by the close that follows.
+	project := map[string]string{"train.py": "print('ran')", "data": strings.Repeat("x", 64<<20)}
+	id := w.submit(remoteConfig(t), project)
+	w.close()
+	// A record whose run never came to be is nobody's.
+	if _, err := w.cfg.Store.Put(t.Context(), "execution/run/"+workspace.GUID+"/never", []byte(`{"RunID":"never","Workspace":{"GUID":"`+workspace.GUID+`"}}`), -1); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(w.cfg.Dir, workspace.GUID, "never.zip"), "", 0o600)
+	w.open()
+	if r := w.waitEnd(id); r.Status != "Completed" {
+		t.Errorf("%s %v", r.Status, r.Error)
+	}
+	if log := w.artifact(id + "/azureml-logs/80_driver_log.txt"); strings.Count(log, "ran\n") != 1 {
+		t.Errorf("log %q", log)
+	}
+	w.drained(t)
+	if left := m.secrets(); len(left) != 0 {
+		t.Errorf("the token is left in %v", left)
 	}
 }
 

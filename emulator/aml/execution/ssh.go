@@ -211,12 +211,12 @@ func (d *sshDriver) Status(ctx context.Context, j Job, h Handle, report func(Sta
 		var line struct {
 			Phase, Status, Said string
 			Error               *StatusError
-			Reported, LogsSent  bool
+			LogsSent            bool
 		}
 		if json.Unmarshal(lines.Bytes(), &line) != nil || line.Phase == "" {
 			continue
 		}
-		report(Status{Phase: line.Phase, Result: line.Status, Error: line.Error, Reported: line.Reported, LogsSent: line.LogsSent, Said: line.Said})
+		report(Status{Phase: line.Phase, Result: line.Status, Error: line.Error, LogsSent: line.LogsSent, Said: line.Said})
 		final = line.Phase == "ended" || line.Phase == "gone"
 	}
 	_ = r.Close()

@@ -40,7 +40,8 @@ const (
 	endpoint = "https://eastus.experiments.azureml.net"
 	blobHost = "https://account.blob.core.windows.net"
 	scope    = "/subscriptions/s1/resourceGroups/rg/providers/Microsoft.MachineLearningServices/workspaces/ws"
-	token    = "run-token"
+	// token has the form of a signed one (exp: 2100), which today's SDK reads.
+	token = "eyJhbGciOiJub25lIn0.eyJleHAiOjQxMDI0NDQ4MDB9.c2ln"
 )
 
 var workspace = plane.Workspace{
@@ -63,6 +64,7 @@ type world struct {
 	statuses  map[string][]string
 	beats     int
 	metrics   []string
+	unknown   []string // requests that nobody serves
 	artifacts map[string][]byte
 	next      map[string]string // artifact -> last index that was appended
 	projects  map[string][]byte
@@ -180,21 +182,16 @@ func (w *world) serveProxy() (bundle string) {
 
 func (w *world) serveTLS(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
-	br := bufio.NewReader(conn)
-	for {
-		r, err := http.ReadRequest(br)
-		if err != nil {
-			return
-		}
-		rec := httptest.NewRecorder()
-		w.serve(rec, r)
-		_, _ = io.Copy(io.Discard, r.Body)
-		res := rec.Result()
-		res.ContentLength = int64(rec.Body.Len())
-		res.Close = true
-		_ = res.Write(conn)
+	r, err := http.ReadRequest(bufio.NewReader(conn))
+	if err != nil {
 		return
 	}
+	rec := httptest.NewRecorder()
+	w.serve(rec, r)
+	res := rec.Result()
+	res.ContentLength = int64(rec.Body.Len())
+	res.Close = true
+	_ = res.Write(conn)
 }
 
 func (w *world) isDown() bool {
@@ -218,6 +215,15 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 		w.serveBlob(rw, r, body)
 		return
 	}
+	if r.URL.Path == "/discovery" {
+		services := map[string]string{}
+		for _, key := range []string{"history", "api", "modelmanagement", "experimentation", "experimentgraphs", "hyperdrive", "pipelines",
+			"catalog", "gallery", "jasmine", "studio"} {
+			services[key] = endpoint
+		}
+		_ = json.NewEncoder(rw).Encode(services)
+		return
+	}
 	if r.Header.Get("Authorization") != "Bearer "+token {
 		http.Error(rw, "no token", http.StatusUnauthorized)
 		return
@@ -227,7 +233,7 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasSuffix(path, "/events"):
 		w.event(body)
-	case strings.HasSuffix(path, "/metrics"):
+	case strings.HasSuffix(path, "/metrics"), strings.HasPrefix(path, "/metric/"):
 		w.metrics = append(w.metrics, string(body))
 	case strings.HasPrefix(path, "/history/"):
 		id := path[strings.LastIndex(path, "/")+1:]
@@ -242,6 +248,7 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 	case strings.Contains(path, "/artifacts/batch/metadata/ExperimentRun/"):
 		w.declare(rw, path[strings.LastIndex(path, "/")+1:], body)
 	default:
+		w.unknown = append(w.unknown, r.Method+" "+path)
 		http.NotFound(rw, r)
 	}
 }

@@ -207,8 +207,11 @@ class Environment(object):
         else:
             if version < (3, 7):
                 # The pip that such a Python brings cannot read today's wheels.
-                self._run([python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "-q",
-                           "pip==20.3.4", "wheel", "setuptools"], "pip could not be brought up to date")
+                try:
+                    self._run([python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "-q",
+                               "pip==20.3.4", "wheel", "setuptools"], "pip could not be brought up to date")
+                except Failed as e:
+                    self._log.line("%s; going on with the pip that is there" % e)
             command = [python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "-r",
                        requirements] + extra
         self._run(command, "The packages could not be installed")

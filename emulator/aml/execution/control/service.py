@@ -9,7 +9,7 @@ import urllib.parse
 import urllib.request
 
 # The emulator may be restarted under a run: waits between tries grow to this.
-MAX_WAIT = 10.0
+MAX_WAIT = 4.0
 
 
 class Refused(Exception):
