@@ -1,0 +1,444 @@
+package dsvm_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"lazulite.dev/emulator/arm"
+	"lazulite.dev/emulator/hardware"
+	"lazulite.dev/fakes/dsvm"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("DSVM_TEST_VICTIM"); dir != "" {
+		victim(dir)
+		return
+	}
+	code := m.Run()
+	for deadline := time.Now().Add(5 * time.Second); code == 0 && runtime.NumGoroutine() > 2; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			buf := make([]byte, 1<<20)
+			fmt.Fprintf(os.Stderr, "goroutines are left:\n%s\n", buf[:runtime.Stack(buf, true)])
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+func TestLifeOfAVM(t *testing.T) {
+	w := newWorld(t, t.TempDir(), nil)
+	vm := w.create("vm1")
+	shown := w.show(vm)
+	for path, want := range map[string]any{
+		"name": "vm1", "type": "Microsoft.Compute/virtualMachines", "location": "eastus2", "tags.a": "b",
+		"properties.provisioningState": "Succeeded", "properties.hardwareProfile.vmSize": "Standard_DS1_v2",
+		"properties.storageProfile.osDisk.osType": "Linux", "properties.storageProfile.osDisk.managedDisk.storageAccountType": "Premium_LRS",
+		"properties.osProfile.linuxConfiguration.disablePasswordAuthentication": false,
+		"properties.instanceView.statuses.0.code":                               "ProvisioningState/succeeded",
+		"properties.instanceView.statuses.1.displayStatus":                      "VM running",
+	} {
+		if got := at(shown, path); got != want {
+			t.Errorf("%s: %v, want %v", path, got, want)
+		}
+	}
+	if text, _ := json.Marshal(shown); strings.Contains(string(text), password) || strings.Contains(string(text), "$2a$") {
+		t.Errorf("a secret is shown: %s", text)
+	}
+	if at(w.show(network+"networkInterfaces/vm1-nic"), "properties.virtualMachine.id") != vm {
+		t.Error("the interface does not name its VM")
+	}
+	endpoint := w.endpoint("vm1")
+	out := w.ssh("vm1", `echo "$USER $HOME $SHELL $TMPDIR $PWD"; echo kept > file; env | cut -d= -f1 | sort | tr '\n' ' '`)
+	home := filepath.Join(filepath.Dir(strings.Fields(out)[3]), "home", user)
+	if want := user + " " + home + " /bin/bash "; !strings.HasPrefix(out, want) || !strings.Contains(out, " "+home+"\n") {
+		t.Errorf("in the VM: %q", out)
+	}
+	_, names, _ := strings.Cut(out, "\n")
+	for _, name := range strings.Fields(names) {
+		if !strings.Contains(" CUDA_VISIBLE_DEVICES HOME LAZULITE_CONTAINER LAZULITE_INSTANCE LOGNAME OLDPWD PATH PWD SHELL SHLVL SSH_CLIENT SSH_CONNECTION TMPDIR USER _ ", " "+name+" ") {
+			t.Errorf("%s of the host is seen in the VM", name)
+		}
+	}
+	_, hostKey, err := dial(endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		action, power string
+		reachable     bool
+	}{
+		{"restart", "running", true}, {"powerOff", "stopped", false}, {"powerOff", "stopped", false}, {"start", "running", true}, {"start", "running", true},
+		{"deallocate", "deallocated", false}, {"powerOff", "deallocated", false}, {"start", "running", true},
+	} {
+		if err := w.act(vm, c.action); err != nil {
+			t.Errorf("%s: %v", c.action, err)
+		}
+		w.settle()
+		if got := w.power(vm); got != c.power {
+			t.Errorf("after %s: %s", c.action, got)
+		}
+		client, key, err := dial(endpoint)
+		if (err == nil) != c.reachable {
+			t.Errorf("after %s: %v", c.action, err)
+		}
+		if got := w.endpoint("vm1"); got != endpoint && c.power != "deallocated" || got != "" && c.power == "deallocated" {
+			t.Errorf("after %s the address is %q", c.action, got)
+		}
+		if err == nil {
+			client.Close()
+			if string(key.Marshal()) != string(hostKey.Marshal()) {
+				t.Errorf("after %s the host key is another", c.action)
+			}
+			if got := w.ssh("vm1", "cat file"); got != "kept" {
+				t.Errorf("after %s: %q", c.action, got)
+			}
+		}
+	}
+	w.delete(vm)
+	w.settle()
+	if w.show(vm) != nil {
+		t.Error("it is still there")
+	}
+	if _, _, err := dial(endpoint); err == nil {
+		t.Error("it still takes logins")
+	}
+	if _, err := os.Stat(home); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("its disk: %v", err)
+	}
+	if at(w.show(network+"networkInterfaces/vm1-nic"), "properties.virtualMachine") != nil || w.endpoint("vm1") != "" {
+		t.Error("interface or address still show it")
+	}
+}
+
+func TestRestartOfDeallocatedVM(t *testing.T) {
+	w := newWorld(t, t.TempDir(), nil)
+	vm := w.create("vm1")
+	_ = w.act(vm, "deallocate")
+	w.settle()
+	wantError(t, "restart", w.act(vm, "restart"), 409, "OperationNotAllowed", "is deallocated or marked", "")
+}
+
+func wantError(t *testing.T, name string, err error, status int, code, text, target string) {
+	t.Helper()
+	var e *arm.Error
+	text = strings.Replace(text, "is deallocated", "is either deallocated", 1)
+	if !errors.As(err, &e) || e.Status != status || e.Code != code || !strings.Contains(e.Message, text) || target != "" && e.Target != target {
+		t.Errorf("%s: %#v, want %d %s %q %s", name, err, status, code, text, target)
+	}
+}
+
+func newRSA(t *testing.T) (gossh.Signer, string) {
+	t.Helper()
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := gossh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer, strings.TrimSpace(string(gossh.MarshalAuthorizedKey(signer.PublicKey())))
+}
+
+func TestKeyLogin(t *testing.T) {
+	w := newWorld(t, t.TempDir(), func(c *dsvm.Config) { c.HighPorts = true })
+	signer, line := newRSA(t)
+	w.must(compute+"keyed", vmBody("Standard_D2_v2", w.nets("keyed"), `{"adminUsername":"`+user+`","linuxConfiguration":{"disablePasswordAuthentication":true,"ssh":{"publicKeys":[{"path":"/home/`+user+`/.ssh/authorized_keys","keyData":"`+line+` me@here"}]}}}`))
+	w.settle()
+	endpoint := w.endpoint("keyed")
+	if !strings.HasPrefix(endpoint, "127.0.0.1:") || at(w.show(compute+"keyed"), "tags."+dsvm.PortTag) != strings.TrimPrefix(endpoint, "127.0.0.1:") {
+		t.Errorf("address %s, tags %v", endpoint, at(w.show(compute+"keyed"), "tags"))
+	}
+	if at(w.show(compute+"keyed"), "properties.osProfile.computerName") != "keyed" {
+		t.Error("the computer has no name")
+	}
+	c, _, err := dial(endpoint, gossh.PublicKeys(signer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := dial(endpoint); err == nil {
+		t.Error("a password was taken")
+	}
+	// A key that is added on the machine counts from then on, as with ssh-copy-id.
+	other, added := newRSA(t)
+	s, err := c.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := s.CombinedOutput("echo '" + added + "' >> ~/.ssh/authorized_keys"); err != nil {
+		t.Fatal(string(out), err)
+	}
+	c.Close()
+	c, _, err = dial(endpoint, gossh.PublicKeys(other))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	// What GET showed can be PUT again, tag and all.
+	body, _ := json.Marshal(w.show(compute + "keyed"))
+	w.must(compute+"keyed", string(body))
+	w.settle()
+	if w.power(compute+"keyed") != "running" || w.endpoint("keyed") != endpoint {
+		t.Error("the second PUT did it harm")
+	}
+}
+
+func TestRefusedVMs(t *testing.T) {
+	w := newWorld(t, t.TempDir(), func(c *dsvm.Config) { c.Cores = 10 })
+	nic := w.nets("vm")
+	w.settle()
+	profile := func(fields string) string {
+		return vmBody("Standard_D2_v2", nic, `{"computerName":"vm","adminUsername":"`+user+`"`+fields+`}`)
+	}
+	good := vmBody("Standard_D2_v2", nic, withPassword)
+	cut := func(old, new string) string {
+		if !strings.Contains(good, old) {
+			t.Fatalf("%q is not in the body", old)
+		}
+		return strings.Replace(good, old, new, 1)
+	}
+	_, key := newRSA(t)
+	keys := func(path, data string) string {
+		return profile(`,"linuxConfiguration":{"disablePasswordAuthentication":true,"ssh":{"publicKeys":[{"path":"` + path + `","keyData":"` + data + `"}]}}`)
+	}
+	own := "/home/" + user + "/.ssh/authorized_keys"
+	for _, c := range []struct {
+		name, vm, body     string
+		status             int
+		code, text, target string
+	}{
+		{"no hardware", "vm", cut(`"hardwareProfile":{"vmSize":"Standard_D2_v2"},`, ""), 400, "InvalidParameter", "Required parameter 'hardwareProfile' is missing (null).", "hardwareProfile"},
+		{"no size", "vm", cut(`"Standard_D2_v2"`, "null"), 400, "InvalidParameter", "Required parameter 'vmSize'", "vmSize"},
+		{"a number as size", "vm", cut(`"Standard_D2_v2"`, "2"), 400, "InvalidParameter", "hardwareProfile.vmSize is invalid", "hardwareProfile.vmSize"},
+		{"unknown size", "vm", cut("Standard_D2_v2", "Standard_D2_v9"), 400, "InvalidParameter", "The value Standard_D2_v9 provided for the VM size is not valid. The valid sizes in the current region are: ", "vmSize"},
+		{"size not sold there", "vm", strings.Replace(cut("Standard_D2_v2", "Standard_NC6"), "eastus2", "westus", 1), 400, "InvalidParameter", "Standard_NC6", "vmSize"},
+		{"no profile", "vm", cut(`"osProfile":`+withPassword+`,`, ""), 400, "InvalidParameter", "'osProfile' is missing", "osProfile"},
+		{"no user", "vm", cut(`"adminUsername":"`+user+`",`, ""), 400, "InvalidParameter", "adminUsername", "osProfile.adminUsername"},
+		{"root", "vm", cut(`"adminUsername":"`+user+`"`, `"adminUsername":"Root"`), 400, "InvalidParameter", "not allowed", "adminUsername"},
+		{"a path as user", "vm", cut(`"adminUsername":"`+user+`"`, `"adminUsername":"../x"`), 400, "InvalidParameter", "not allowed", "adminUsername"},
+		{"no secret", "vm", profile(""), 400, "InvalidParameter", "Required parameter 'adminPassword' is missing (null).", "adminPassword"},
+		{"neither password nor key", "vm", profile(`,"linuxConfiguration":{"disablePasswordAuthentication":true}`), 400, "InvalidParameter", "Authentication using either SSH or by user name and password must be enabled in Linux profile.", "linuxConfiguration"},
+		{"password though disabled", "vm", profile(`,"adminPassword":"` + password + `","linuxConfiguration":{"disablePasswordAuthentication":true}`), 400, "InvalidParameter", "Parameter 'adminPassword' is not allowed.", "adminPassword"},
+		{"short password", "vm", profile(`,"adminPassword":"Ab1!x"`), 400, "InvalidParameter", "between 6-72 characters", "adminPassword"},
+		{"simple password", "vm", profile(`,"adminPassword":"abcdefgh1"`), 400, "InvalidParameter", "at least 3 of password complexity requirements", "adminPassword"},
+		{"long password", "vm", profile(`,"adminPassword":"Ab1!` + strings.Repeat("x", 69) + `"`), 400, "InvalidParameter", "between 6-72", "adminPassword"},
+		{"password with a control character", "vm", profile(`,"adminPassword":"Correct\u0007Horse7"`), 400, "InvalidParameter", "Control characters", "adminPassword"},
+		{"well-known password", "vm", profile(`,"adminPassword":"P@ssw0rd"`), 400, "InvalidParameter", "not allowed", "adminPassword"},
+		{"key elsewhere", "vm", keys("/root/.ssh/authorized_keys", key), 400, "InvalidParameter", own, "linuxConfiguration.ssh.publicKeys.path"},
+		{"key that is none", "vm", keys(own, "ssh-rsa AAAA"), 400, "InvalidParameter", "keyData is invalid", "linuxConfiguration.ssh.publicKeys[0].keyData"},
+		{"key of a later time", "vm", keys(own, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPl2p3ZzV4Wl0kEoXl0uV9kXrNn1i4w7pX8yB2c3d4e5"), 400, "InvalidParameter", "keyData is invalid", ""},
+		{"long computer name", "vm", cut(`"computerName":"vm"`, `"computerName":"`+strings.Repeat("x", 65)+`"`), 400, "InvalidParameter", "Linux host name cannot exceed 64 characters", "computerName"},
+		{"odd computer name", "vm", cut(`"computerName":"vm"`, `"computerName":"a_b"`), 400, "InvalidParameter", "Linux host name", "computerName"},
+		{"odd name", "-vm", good, 400, "InvalidParameter", "The entity name '-vm' is invalid", "vmName"},
+		{"Windows image", "vm", cut(`"publisher":"microsoft-ads","offer":"linux-data-science-vm-ubuntu"`, `"publisher":"MicrosoftWindowsServer","offer":"WindowsServer"`), 400, "OperationNotSupported", "Linux", "imageReference"},
+		{"Windows DSVM", "vm", cut(`linux-data-science-vm-ubuntu`, `standard-data-science-vm`), 400, "OperationNotSupported", "Linux", "imageReference"},
+		{"Windows disk", "vm", cut(`"createOption":"FromImage"`, `"createOption":"FromImage","osType":"Windows"`), 400, "OperationNotSupported", "Linux", ""},
+		{"existing disk", "vm", cut(`"createOption":"FromImage"`, `"createOption":"Attach"`), 400, "OperationNotSupported", "existing disk", "osDisk.createOption"},
+		{"no image", "vm", cut(`"version":"latest"`, `"version":""`), 400, "InvalidParameter", "image reference", "imageReference"},
+		{"no network", "vm", cut(`[{"id":"`+nic+`"}]`, "[]"), 400, "InvalidParameter", "'networkProfile' is missing", "networkProfile"},
+		{"no such interface", "vm", cut(nic, network+"networkInterfaces/absent"), 400, "InvalidResourceReference", "networkInterfaces/absent referenced by resource", ""},
+		{"not an interface", "vm", cut(nic, network+"virtualNetworks/vnet"), 400, "LinkedInvalidPropertyId", "properties.networkProfile.networkInterfaces[0].id", ""},
+		{"interface elsewhere", "vm", cut("eastus2", "westeurope"), 400, "InvalidResourceReference", "same region", ""},
+		{"over quota", "vm", cut("Standard_D2_v2", "Standard_D5_v2"), 409, "OperationNotAllowed", "Operation results in exceeding quota limits of Core. Maximum allowed: 10, Current in use: 0, Additional requested: 16.", ""},
+	} {
+		wantError(t, c.name, w.put(compute+c.vm, "2018-10-01", c.body), c.status, c.code, c.text, c.target)
+		if w.show(compute+c.vm) != nil {
+			t.Errorf("%s: it is there nonetheless", c.name)
+		}
+	}
+	// Two more take eight of the ten cores; interfaces are not shared.
+	w.must(compute+"one", vmBody("Standard_D3_v2", nic, withPassword))
+	w.must(compute+"two", vmBody("Standard_D3_v2", w.nets("two"), withPassword))
+	wantError(t, "quota of what is there", w.put(compute+"three", "2018-10-01", vmBody("Standard_F4", w.nets("three"), withPassword)), 409, "OperationNotAllowed", "Current in use: 8, Additional requested: 4", "")
+	wantError(t, "interface in use", w.put(compute+"four", "2018-10-01", vmBody("Standard_D1_v2", nic, withPassword)), 400, "NicInUse", "/virtualMachines/one", "")
+}
+
+func TestUpdates(t *testing.T) {
+	w := newWorld(t, t.TempDir(), nil)
+	vm := w.create("vm1")
+	body, _ := json.Marshal(w.show(vm))
+	cut := func(old, new string) string {
+		if !strings.Contains(string(body), old) {
+			t.Fatalf("%q is not in %s", old, body)
+		}
+		return strings.Replace(string(body), old, new, 1)
+	}
+	for _, c := range []struct{ name, body, target string }{
+		{"computer name", cut(`"computerName":"vm"`, `"computerName":"other"`), "osProfile.computerName"},
+		{"user", cut(`"adminUsername":"azureuser"`, `"adminUsername":"somebody"`), "osProfile.adminUsername"},
+		{"password", cut(`"adminUsername":"azureuser"`, `"adminUsername":"azureuser","adminPassword":"Other-Horse-8"`), "osProfile.adminPassword"},
+		{"keys", cut(`"disablePasswordAuthentication":false`, `"disablePasswordAuthentication":false,"ssh":{"publicKeys":[]}`), "linuxConfiguration.ssh.publicKeys"},
+		{"image", cut(`"sku":"linuxdsvmubuntu"`, `"sku":"other"`), "imageReference"},
+	} {
+		wantError(t, c.name, w.put(vm, "2018-10-01", c.body), 409, "PropertyChangeNotAllowed", "Changing property '"+c.target+"' is not allowed.", c.target)
+	}
+	w.ssh("vm1", "echo kept > file")
+	pid := w.ssh("vm1", "sleep 3600 >/dev/null 2>&1 & echo $!")
+	w.must(vm, cut(`"a":"b"`, `"a":"c"`))
+	w.settle()
+	if at(w.show(vm), "tags.a") != "c" || w.ssh("vm1", "kill -0 "+pid+" && echo alive") != "alive" {
+		t.Error("a change of tags is all that was asked for")
+	}
+	w.must(vm, cut(`"vmSize":"Standard_DS1_v2"`, `"vmSize":"standard_ds3_V2"`))
+	w.settle()
+	if at(w.show(vm), "properties.hardwareProfile.vmSize") != "Standard_DS3_v2" || w.power(vm) != "running" || w.ssh("vm1", "cat file; kill -0 "+pid+" 2>/dev/null || echo restarted") != "kept\nrestarted" {
+		t.Error("after a change of size")
+	}
+	_ = w.act(vm, "deallocate")
+	w.settle()
+	w.must(vm, cut(`"a":"b"`, `"a":"d"`))
+	w.settle()
+	if got := w.power(vm); got != "deallocated" {
+		t.Errorf("a change of tags and size left it %s", got)
+	}
+}
+
+func TestRealDelays(t *testing.T) {
+	w := newWorld(t, t.TempDir(), func(c *dsvm.Config) { c.Lifecycle = "real" })
+	vm := compute + "slow"
+	w.must(vm, vmBody("Standard_DS1_v2", w.nets("slow"), withPassword))
+	for w.clk.Now().Before(start.Add(80 * time.Second)) {
+		if w.power(vm) == "running" {
+			t.Fatal("it runs at once")
+		}
+		if !w.step() {
+			break
+		}
+	}
+	w.settle()
+	if d := w.clk.Since(start); d < 90*time.Second || d > 5*time.Minute+time.Second || w.power(vm) != "running" {
+		t.Errorf("created after %v, %s", d, w.power(vm))
+	}
+	_ = w.act(vm, "deallocate")
+	for range 3 {
+		w.step()
+	}
+	if got := w.power(vm); got != "deallocating" {
+		t.Errorf("meanwhile it is %s", got)
+	}
+	if c, _, err := dial(w.endpoint("slow")); err != nil {
+		t.Errorf("until it is deallocated it runs: %v", err)
+	} else {
+		c.Close()
+	}
+	w.settle()
+	if got := w.power(vm); got != "deallocated" {
+		t.Error(got)
+	}
+}
+
+func TestAllocationFails(t *testing.T) {
+	life := map[string]dsvm.Lifecycle{"fast": {"start": {Fail: 1}}}
+	w := newWorld(t, t.TempDir(), func(c *dsvm.Config) { c.Lifecycles = life })
+	vm := w.create("vm1")
+	_ = w.act(vm, "powerOff")
+	w.settle()
+	_ = w.act(vm, "start")
+	w.settle()
+	wantError(t, "start", w.errs[key(vm)], 409, "AllocationFailed", "capacity", "")
+	if got := w.power(vm); got != "stopped" {
+		t.Errorf("then it is %s", got)
+	}
+	delete(life["fast"], "start")
+	_ = w.act(vm, "start")
+	w.settle()
+	if got := w.power(vm); got != "running" || w.errs[key(vm)] != nil {
+		t.Errorf("once there is capacity: %s, %v", got, w.errs[key(vm)])
+	}
+}
+
+func TestGPUs(t *testing.T) {
+	w := newWorld(t, t.TempDir(), func(c *dsvm.Config) {
+		c.Hardware = hardware.New(hardware.Config{GPUs: func() ([]hardware.GPU, error) { return []hardware.GPU{{UUID: "GPU-0"}}, nil }})
+	})
+	for _, name := range []string{"first", "second"} {
+		w.at("eastus", func() { w.must(compute+name, vmBody("Standard_NC6", w.nets(name), withPassword)) })
+		w.settle()
+	}
+	if got := w.ssh("first", "echo $CUDA_VISIBLE_DEVICES"); got != "GPU-0" {
+		t.Errorf("the first has %q", got)
+	}
+	wantError(t, "second", w.errs[key(compute+"second")], 409, "AllocationFailed", "Standard_NC6 needs 1 GPU(s)", "")
+	if got := w.power(compute + "second"); got != "deallocated" {
+		t.Errorf("the second is %s", got)
+	}
+	_ = w.act(compute+"first", "deallocate")
+	w.settle()
+	_ = w.act(compute+"second", "start")
+	w.settle()
+	if got := w.ssh("second", "echo $CUDA_VISIBLE_DEVICES"); got != "GPU-0" {
+		t.Errorf("then the second has %q", got)
+	}
+}
+
+func TestUsages(t *testing.T) {
+	w := newWorld(t, t.TempDir(), nil)
+	w.create("vm1")
+	do := func(pattern, location string) (map[string]any, error) {
+		for _, p := range w.fake.Providers() {
+			for _, q := range p.Queries {
+				if q.Pattern == pattern {
+					v, err := q.Do(t.Context(), arm.Call{Version: "2018-06-01", Vars: map[string]string{"location": location}})
+					data, _ := json.Marshal(v)
+					out := map[string]any{}
+					_ = json.Unmarshal(data, &out)
+					return out, err
+				}
+			}
+		}
+		t.Fatalf("no %s", pattern)
+		return nil, nil
+	}
+	find := func(list any, name string) (out map[string]any) {
+		for _, e := range at(list, "value").([]any) {
+			if at(e, "name.value") == name || at(e, "name") == name {
+				out = e.(map[string]any)
+			}
+		}
+		return out
+	}
+	usages, err := do("locations/{location}/usages", "East US 2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]float64{"cores": 1, "virtualMachines": 1, "standardDSv2Family": 1, "standardDv2Family": 0} {
+		if u := find(usages, name); u["currentValue"] != want || u["unit"] != "Count" {
+			t.Errorf("%s: %v", name, u)
+		}
+	}
+	if usages, _ := do("locations/{location}/usages", "westus"); find(usages, "cores")["currentValue"] != 0.0 {
+		t.Error("it counts in another region")
+	}
+	sizes, err := do("locations/{location}/vmSizes", "westus")
+	if err != nil || find(sizes, "Standard_NC6") != nil {
+		t.Errorf("NC6 in westus, %v", err)
+	}
+	if s := find(sizes, "Standard_DS1_v2"); s["numberOfCores"] != 1.0 || s["memoryInMB"] != 3584.0 || s["maxDataDiskCount"] != 4.0 || s["resourceDiskSizeInMB"] != 7168.0 || s["osDiskSizeInMB"] != 1047552.0 {
+		t.Errorf("%v", s)
+	}
+	for _, pattern := range []string{"locations/{location}/usages", "locations/{location}/vmSizes"} {
+		_, err := do(pattern, "atlantis")
+		wantError(t, pattern, err, 404, "NoRegisteredProviderFound", "location 'atlantis'", "")
+	}
+}
+
+func TestBadConfig(t *testing.T) {
+	for _, c := range []dsvm.Config{{}, {Dir: t.TempDir()}} {
+		f := dsvm.New(c)
+		if f.Open(context.Background()) == nil || len(f.Providers()) != 2 {
+			t.Errorf("%+v was taken", c)
+		}
+	}
+}

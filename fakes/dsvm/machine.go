@@ -1,0 +1,346 @@
+package dsvm
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"lazulite.dev/emulator/engine"
+	"lazulite.dev/emulator/hardware"
+	"lazulite.dev/emulator/sshd"
+)
+
+// machine is what stands behind one VM: a disk always, and while it is on, a
+// container of the engine with an sshd in front.
+type machine struct {
+	fake *Fake
+	dir  string
+
+	change sync.Mutex // one start or stop at a time
+
+	mu        sync.Mutex // of all below
+	file      machineFile
+	container engine.Container
+	server    *sshd.Server
+	release   func() // of its hardware
+	limits    hardware.Limits
+}
+
+// machineFile is machine.json: what a start needs, kept on the disk itself so
+// that the machine comes up again before anybody asks for its VM.
+type machineFile struct {
+	ID           string // the VM's vmId
+	VM           string // resource id
+	Subscription string
+	Location     string
+	Size         string
+	User         string
+	PasswordHash string   `json:",omitempty"`
+	Keys         []string `json:",omitempty"` // put into authorized_keys at the first start
+	Address      string   // stays the same once it has been listened at
+	Port         int
+	Held         bool // it has its hardware: it is not deallocated
+	On           bool
+}
+
+func (m *machineFile) parse(data []byte) error { return json.Unmarshal(data, m) }
+
+// How long stopping gives processes after SIGTERM, and a login may take.
+const (
+	stopGrace  = 5 * time.Second
+	loginLimit = 30 * time.Second
+)
+
+// power is what is really so: "running", "stopped" or "deallocated".
+func (m *machine) power() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.server != nil:
+		return "running"
+	case m.file.Held:
+		return "stopped"
+	}
+	return "deallocated"
+}
+
+func (m *machine) snapshot() machineFile {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.file
+}
+
+// save writes machine.json after applying a change.
+func (m *machine) save(change func(*machineFile)) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change(&m.file)
+	data, err := json.MarshalIndent(m.file, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(m.dir, 0o700); err != nil {
+		return err
+	}
+	temp, err := os.CreateTemp(m.dir, ".machine-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp.Name())
+	_, err = temp.Write(data)
+	if err == nil {
+		err = temp.Sync()
+	}
+	if err := errors.Join(err, temp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(temp.Name(), filepath.Join(m.dir, "machine.json"))
+}
+
+// start brings it up, if it isn't, and returns once it has logged in to itself.
+func (m *machine) start(ctx context.Context) error {
+	m.change.Lock()
+	defer m.change.Unlock()
+	if m.power() == "running" {
+		return nil
+	}
+	if err := m.hold(); err != nil {
+		return err
+	}
+	if err := m.boot(ctx); err != nil {
+		return err
+	}
+	return m.save(func(f *machineFile) { f.On = true })
+}
+
+// resume brings it to where the last run of the emulator left it.
+func (m *machine) resume(ctx context.Context) error {
+	if m.snapshot().On {
+		return m.start(ctx)
+	}
+	m.change.Lock()
+	defer m.change.Unlock()
+	return m.hold()
+}
+
+// hold books its hardware, if it hasn't.
+func (m *machine) hold() error {
+	m.mu.Lock()
+	held := m.release != nil
+	size := m.file.Size
+	m.mu.Unlock()
+	if held {
+		return nil
+	}
+	s, ok := hardware.Size(size)
+	if !ok {
+		return fmt.Errorf("dsvm: there is no size %q", size)
+	}
+	limits, release, err := m.fake.cfg.Hardware.Acquire(s)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.limits, m.release = limits, release
+	m.mu.Unlock()
+	return m.save(func(f *machineFile) { f.Held = true })
+}
+
+func (m *machine) boot(ctx context.Context) (err error) {
+	f := m.snapshot()
+	home, err := m.prepareDisk(f)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	limits := m.limits
+	m.mu.Unlock()
+	shell := "/bin/bash"
+	if _, err := os.Stat(shell); err != nil {
+		shell = "/bin/sh"
+	}
+	env := []string{"HOME=" + home, "USER=" + f.User, "LOGNAME=" + f.User, "SHELL=" + shell, "TMPDIR=" + filepath.Join(m.dir, "tmp")}
+	if len(limits.GPUs) == 0 {
+		env = append(env, "CUDA_VISIBLE_DEVICES=") // the host's GPUs are not this machine's
+	}
+	container, err := m.fake.cfg.Engine.Start(ctx, engine.Spec{
+		Name: "vm-" + f.ID, Dir: home, Env: env, Limits: limits, Labels: map[string]string{"lazulite.vm": f.VM},
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, container.Remove(context.WithoutCancel(ctx)))
+		}
+	}()
+	execer, ok := container.(engine.Execer)
+	if !ok {
+		return fmt.Errorf("dsvm: the %s engine can't run commands in a machine", m.fake.cfg.Engine.Name())
+	}
+	server, err := m.listen(ctx, sshd.Config{
+		HostKeyFile: filepath.Join(m.dir, "hostkey"), Container: execer, Home: home, Shell: shell, Env: env,
+		HostFiles: true, Password: m.passwords(f), Keys: m.authorizedKeys(f, home),
+		AcceptEnv: []string{"LANG", "LC_*", "AZUREML_*"}, Logger: m.fake.cfg.Logger, Clock: m.fake.cfg.Clock,
+	})
+	if err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, loginLimit)
+	defer cancel()
+	if err := server.Check(limited); err != nil {
+		return errors.Join(err, server.Close(context.WithoutCancel(ctx)))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.container, m.server = container, server
+	return nil
+}
+
+// prepareDisk makes what of the disk is not there yet.
+func (m *machine) prepareDisk(f machineFile) (home string, err error) {
+	home = filepath.Join(m.dir, "home", f.User)
+	for _, dir := range []string{filepath.Join(home, ".ssh"), filepath.Join(m.dir, "tmp")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return "", err
+		}
+	}
+	if len(f.Keys) == 0 {
+		return home, nil
+	}
+	file, err := os.OpenFile(filepath.Join(home, ".ssh", "authorized_keys"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return home, nil
+	} else if err != nil {
+		return "", err
+	}
+	_, err = io.WriteString(file, strings.Join(f.Keys, "\n")+"\n")
+	return home, errors.Join(err, file.Close())
+}
+
+func (m *machine) passwords(f machineFile) func(user, password string) bool {
+	if f.PasswordHash == "" {
+		return nil
+	}
+	return func(user, password string) bool {
+		// A wrong name takes as long as a wrong password.
+		right := sshd.PasswordMatches(f.PasswordHash, password)
+		return subtle.ConstantTimeCompare([]byte(user), []byte(f.User)) == 1 && right
+	}
+}
+
+// authorizedKeys reads the user's file at each login: ssh-copy-id writes to it.
+func (m *machine) authorizedKeys(f machineFile, home string) func(user string) []string {
+	return func(user string) []string {
+		if user != f.User {
+			return nil
+		}
+		file, err := os.Open(filepath.Join(home, ".ssh", "authorized_keys"))
+		if err != nil {
+			return nil
+		}
+		defer file.Close()
+		data, err := io.ReadAll(io.LimitReader(file, 1<<20))
+		if err != nil {
+			return nil
+		}
+		return strings.Split(string(data), "\n")
+	}
+}
+
+// halt takes it down: nobody gets in any more, and its processes end.
+func (m *machine) halt(ctx context.Context, grace time.Duration) error {
+	m.mu.Lock()
+	server, container := m.server, m.container
+	m.mu.Unlock()
+	if server != nil {
+		if err := server.Close(ctx); err != nil {
+			return err
+		}
+	}
+	if container != nil {
+		if err := container.Stop(ctx, grace); err != nil {
+			return err
+		}
+		if err := container.Remove(ctx); err != nil {
+			return err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.server, m.container = nil, nil
+	return nil
+}
+
+// stop is a VM's powerOff: its hardware stays its own.
+func (m *machine) stop(ctx context.Context) error {
+	m.change.Lock()
+	defer m.change.Unlock()
+	if err := m.halt(ctx, stopGrace); err != nil {
+		return err
+	}
+	return m.save(func(f *machineFile) { f.On = false })
+}
+
+// deallocate stops it and gives its hardware back.
+func (m *machine) deallocate(ctx context.Context) error {
+	if err := m.stop(ctx); err != nil {
+		return err
+	}
+	return m.giveBack()
+}
+
+func (m *machine) giveBack() error {
+	m.mu.Lock()
+	release := m.release
+	m.release, m.limits = nil, hardware.Limits{}
+	m.mu.Unlock()
+	if release != nil {
+		release()
+	}
+	return m.save(func(f *machineFile) { f.Held = false })
+}
+
+// suspend halts it for the emulator's own end, and leaves machine.json as it is.
+func (m *machine) suspend(ctx context.Context) error {
+	m.change.Lock()
+	defer m.change.Unlock()
+	if err := m.halt(ctx, 0); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.release != nil {
+		m.release()
+		m.release = nil
+	}
+	return nil
+}
+
+// remove takes it down and its disk away.
+func (m *machine) remove(ctx context.Context) error {
+	if _, err := os.Stat(m.dir); err == nil {
+		if err := m.deallocate(ctx); err != nil {
+			return err
+		}
+	}
+	if err := os.RemoveAll(m.dir); err != nil {
+		return err
+	}
+	m.fake.forget(m.file.ID)
+	return nil
+}
+
+func (f machineFile) endpoint() string {
+	return net.JoinHostPort(f.Address, strconv.Itoa(f.Port))
+}

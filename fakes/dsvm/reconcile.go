@@ -1,0 +1,264 @@
+package dsvm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"lazulite.dev/emulator/arm"
+	"lazulite.dev/emulator/hardware"
+)
+
+// next is what to do with a VM, "" for nothing: from what is wanted and what is so.
+func next(p private, power, size string, deleting bool) string {
+	switch {
+	case deleting && p.Gone:
+		return ""
+	case deleting:
+		return "delete"
+	case !p.Created:
+		return "create"
+	case p.Want == "deallocated" && power != "deallocated":
+		return "deallocate"
+	case p.Want == "stopped" && power == "running":
+		return "powerOff"
+	case size != "" && size != p.Size:
+		return "resize"
+	case p.Want == "running" && power != "running":
+		return "start"
+	case p.Restarts > p.Restarted:
+		return "restart"
+	case p.Changes > p.Changed:
+		return "update"
+	}
+	return ""
+}
+
+type vmReconciler struct{ *Fake }
+
+// Reconcile implements arm.Reconciler.
+func (f vmReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resource) (arm.Result, error) {
+	if f.err != nil {
+		return arm.Result{}, f.err
+	}
+	p, err := privateOf(r)
+	if err != nil {
+		return arm.Result{}, err
+	}
+	m := f.machine(p.ID)
+	for {
+		if done, err := f.tell(ctx, v, r, &p); err != nil || !done {
+			return arm.Result{RequeueAfter: soon}, errors.Join(err, p.store(r))
+		}
+		step := next(p, m.power(), m.snapshot().Size, r.Deleting)
+		if step == "" {
+			p.Step = ""
+			return arm.Result{Done: true}, p.store(r)
+		}
+		now := f.cfg.Clock.Now()
+		if p.Step != step {
+			p.Step, p.Due = step, now.Add(f.delay(step))
+		}
+		if wait := p.Due.Sub(now); wait > 0 {
+			return arm.Result{RequeueAfter: wait}, p.store(r)
+		}
+		err := f.perform(ctx, step, m, r, &p)
+		var final *arm.Error
+		if err != nil && !errors.As(err, &final) {
+			return arm.Result{}, err // to be tried again as it stands
+		}
+		p.Step = ""
+		if final != nil {
+			p.giveUp(m.power())
+			if err := p.store(r); err != nil {
+				return arm.Result{}, err
+			}
+			return arm.Result{}, final
+		}
+		// What the network interfaces read must be stored before they are woken.
+		p.Wake, p.TellBy = append(p.Wake, p.NICs...), now.Add(tellLimit)
+		return arm.Result{RequeueAfter: soon}, p.store(r)
+	}
+}
+
+// soon is when a reconciler comes back that waits for nothing but its own result to be stored or read.
+const soon = time.Millisecond
+
+// How long the interfaces and public addresses may take to show a change.
+const tellLimit = 10 * time.Second
+
+// tell wakes the interfaces and holds the operation back until they show the
+// change: who sees it end can read the address.
+func (f vmReconciler) tell(ctx context.Context, v arm.View, r *arm.Resource, p *private) (done bool, err error) {
+	if len(p.Wake) == 0 {
+		return true, nil
+	}
+	shown := true
+	for _, s := range p.Wake {
+		id, err := arm.ParseID(s)
+		if err != nil {
+			return false, err
+		}
+		ok, err := f.shows(ctx, v, id, r, p)
+		if err != nil {
+			return false, err
+		}
+		if !ok {
+			shown = false
+			v.Enqueue(id)
+		}
+	}
+	if !shown && f.cfg.Clock.Now().Before(p.TellBy) {
+		return false, nil
+	}
+	if !shown {
+		f.cfg.Logger.Warn("network interfaces do not show a change of their VM", "vm", r.ID.String())
+	}
+	p.Wake = nil
+	return true, nil
+}
+
+// shows reports whether an interface and its public addresses know of the VM what is so.
+func (f vmReconciler) shows(ctx context.Context, v arm.View, id arm.ID, r *arm.Resource, p *private) (bool, error) {
+	n, err := v.Get(ctx, id)
+	if isNotFound(err) {
+		return true, nil
+	} else if err != nil {
+		return false, err
+	}
+	var w nicProperties
+	if err := json.Unmarshal(n.Properties, &w); err != nil {
+		return false, err
+	}
+	linked := w.VirtualMachine != nil && same(w.VirtualMachine.ID, r.ID.String())
+	if linked != (!p.Gone && p.has(id.String())) {
+		return false, nil
+	}
+	for _, c := range w.IPConfigurations {
+		if c.Properties.PublicIPAddress == nil {
+			continue
+		}
+		public, err := arm.ParseID(c.Properties.PublicIPAddress.ID)
+		if err != nil {
+			return false, err
+		}
+		a, err := v.Get(ctx, public)
+		if isNotFound(err) {
+			continue
+		} else if err != nil {
+			return false, err
+		}
+		o, err := parse(a.Properties)
+		if err != nil {
+			return false, err
+		}
+		want := ""
+		if linked && p.addressable(o) {
+			want = p.Address
+		}
+		if static := o.text("publicIPAllocationMethod") == "Static"; o.text("ipAddress") != want && !(static && want == "") {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// addressable says whether a public address is given to the VM as it stands.
+func (p private) addressable(public object) bool {
+	return p.Address != "" && (p.Want != "deallocated" || public.text("publicIPAllocationMethod") == "Static")
+}
+
+func (p private) has(nic string) bool {
+	return slices.ContainsFunc(p.NICs, func(n string) bool { return same(n, nic) })
+}
+
+// giveUp makes what is so what is wanted, for the operation has failed.
+func (p *private) giveUp(power string) {
+	p.Created, p.Want = true, power
+	p.Changed, p.Restarted = p.Changes, p.Restarts
+}
+
+// perform does one step for real. What is the machine's fault and won't mend by
+// itself comes back as an *arm.Error.
+func (f vmReconciler) perform(ctx context.Context, step string, m *machine, r *arm.Resource, p *private) (err error) {
+	switch step {
+	case "create", "start", "restart", "resize":
+		if f.fails(step) {
+			return allocationFailed("We do not have sufficient capacity for the requested VM size in this region. Read more about improving likelihood of allocation success at http://aka.ms/allocation-guidance")
+		}
+		if err := f.ready(ctx, step, m, r, p); err != nil {
+			return err
+		}
+		if step == "resize" {
+			p.Changed = p.Changes
+			if p.Want != "running" {
+				return nil
+			}
+		}
+		if err := m.start(ctx); err != nil {
+			return startError(err)
+		}
+		file := m.snapshot()
+		p.Address, p.Port = file.Address, file.Port
+		if step == "restart" {
+			p.Restarted = p.Restarts
+		}
+		if step == "create" {
+			p.Created, p.Changed, p.Provisioned = true, p.Changes, f.cfg.Clock.Now()
+		}
+	case "powerOff":
+		return m.stop(ctx)
+	case "deallocate":
+		return m.deallocate(ctx)
+	case "update":
+		p.Changed = p.Changes
+	case "delete":
+		if err := m.remove(ctx); err != nil {
+			return err
+		}
+		p.Gone = true
+	}
+	return nil
+}
+
+// ready brings a machine to where it can be started.
+func (f vmReconciler) ready(ctx context.Context, step string, m *machine, r *arm.Resource, p *private) error {
+	switch step {
+	case "create":
+		return m.save(func(file *machineFile) {
+			file.VM, file.Subscription, file.Location, file.Size = r.ID.String(), subscriptionOf(r.ID), r.Location, p.Size
+			file.User, file.PasswordHash, file.Keys = p.User, p.PasswordHash, p.Keys
+		})
+	case "restart":
+		return m.stop(ctx)
+	case "resize":
+		held := m.power() != "deallocated"
+		if err := m.deallocate(ctx); err != nil {
+			return err
+		}
+		if err := m.save(func(file *machineFile) { file.Size = p.Size }); err != nil {
+			return err
+		}
+		if held && p.Want == "stopped" {
+			return startError(m.hold())
+		}
+	}
+	return nil
+}
+
+// startError tells what failed in the words of the service.
+func startError(err error) error {
+	var gpu *hardware.NoGPU
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &gpu):
+		return allocationFailed("This host can't give the VM its GPUs: " + err.Error() + ".")
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	return &arm.Error{Status: 409, Code: "VMStartTimedOut", Message: fmt.Sprintf("VM did not start: %v.", err)}
+}
