@@ -53,7 +53,7 @@ func TestClient12(t *testing.T) {
 }
 
 const client2018 = `
-import datetime, io, os, sys, tempfile
+import datetime, io, os, sys, tempfile, urllib.parse
 from MODULE.blob import BlockBlobService, AppendBlobService, BlobPermissions, ContainerPermissions, ContentSettings, PublicAccess, BlobBlock
 from MODULE.common import AccessPolicy, CloudStorageAccount, AccountPermissions, ResourceTypes, Services
 from azure.common import AzureMissingResourceHttpError, AzureConflictHttpError, AzureHttpError
@@ -107,7 +107,7 @@ assert 'dir/big \u00fc%+#?.bin' in [x.name for x in s.list_blobs('data')]
 s.set_blob_metadata('data', 'hello.txt', {'n': '1'}); assert s.get_blob_metadata('data', 'hello.txt') == {'n': '1'}
 s.set_blob_properties('data', 'hello.txt', ContentSettings(content_type='text/x'))
 assert s.get_blob_properties('data', 'hello.txt').properties.content_settings.content_type == 'text/x'
-c = s.copy_blob('data', 'copied', s.make_blob_url('data', 'dir/big \u00fc%+#?.bin'))
+c = s.copy_blob('data', 'copied', s.make_blob_url('data', urllib.parse.quote('dir/big \u00fc%+#?.bin')))
 assert c.status == 'success', vars(c)
 assert s.get_blob_to_bytes('data', 'copied').content == big
 etag = s.get_blob_properties('data', 'hello.txt').properties.etag
