@@ -187,9 +187,14 @@ func writeError(w http.ResponseWriter, r *http.Request, e *Error, requestID stri
 	}
 }
 
-// element writes <name>text</name>.
+// element writes <name>text</name>. Line breaks stay as they are: clients show the text.
 func element(b *strings.Builder, name, text string) {
 	b.WriteString("<" + name + ">")
-	_ = xml.EscapeText(b, []byte(text)) // a strings.Builder takes every write
+	for i, line := range strings.Split(text, "\n") {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		_ = xml.EscapeText(b, []byte(line)) // a strings.Builder takes every write
+	}
 	b.WriteString("</" + name + ">")
 }

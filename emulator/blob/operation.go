@@ -11,7 +11,9 @@ type operation struct {
 	name string
 	// level is how deep the URL goes: service, container, blob ('s', 'c', 'o',
 	// the letters of an account SAS's srt).
-	level         byte
+	level byte
+	// srt is the level that a SAS must be for, where that is another one.
+	srt           byte
 	method        string
 	restype, comp string
 	// need has the SAS permissions of which any one suffices; empty: no SAS suffices.
@@ -23,6 +25,14 @@ type operation struct {
 	// when narrows rows that differ by headers alone.
 	when func(*http.Request) bool
 	do   func(*call) error
+}
+
+// resource is the letter that an account SAS's srt must have.
+func (op *operation) resource() byte {
+	if op.srt != 0 {
+		return op.srt
+	}
+	return op.level
 }
 
 func has(name string) func(*http.Request) bool {

@@ -79,7 +79,7 @@ func (c *call) accountSAS(a *account, q url.Values, op *operation) (grant, error
 	switch {
 	case !strings.Contains(q.Get("ss"), c.svc.letter):
 		return grant{}, fail("AuthorizationServiceMismatch")
-	case !strings.Contains(q.Get("srt"), string(op.level)):
+	case !strings.Contains(q.Get("srt"), string(op.resource())):
 		return grant{}, fail("AuthorizationResourceTypeMismatch")
 	}
 	return grant{permissions: q.Get("sp")}, nil

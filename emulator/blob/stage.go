@@ -2,6 +2,7 @@ package blob
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -69,7 +70,10 @@ func (s *Service) sameLength(ctx context.Context, c *container, name, id string)
 	if err := decode(docs[0].Key, docs[0].Value, &first); err != nil {
 		return err
 	}
-	if len(first.ID) != len(id) {
+	// The rule is about the ids before base64. Both decode, or they would not be here.
+	a, _ := base64.StdEncoding.DecodeString(first.ID)
+	b, _ := base64.StdEncoding.DecodeString(id)
+	if len(a) != len(b) {
 		return fail("InvalidBlobOrBlock")
 	}
 	return nil
