@@ -70,7 +70,11 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 		return n, nil
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if c.name != "" && n > 0 {
+		quickAck(c.Conn)
+	}
+	return n, err
 }
 
 // ReadFrom lets the kernel move the bytes where both ends are sockets or files.
