@@ -21,7 +21,7 @@ func (s *Service) EnsureAccount(ctx context.Context, name string) error {
 	}
 	defer s.leave()
 	if !accountName.MatchString(name) {
-		return &Error{Status: 400, Code: "AccountNameInvalid", Message: name + " is not a valid storage account name. Storage account name must be between 3 and 24 characters in length and use numbers and lower-case letters only."}
+		return fail("AccountNameInvalid").with("AccountName", name)
 	}
 	if _, err := s.account(ctx, name); !errors.Is(err, store.ErrNotFound) {
 		return err

@@ -70,19 +70,21 @@ func (s *Service) serve(w http.ResponseWriter, r *http.Request, svc service) {
 	var e *Error
 	switch {
 	case errors.As(err, &e):
-	case r.Context().Err() != nil:
-		panic(http.ErrAbortHandler) // the client is gone
 	case errors.Is(err, errSent):
 		s.cfg.Logger.Warn("blob: answer cut off", "method", r.Method, "path", r.URL.Path, "request", c.id, "err", err)
 		panic(http.ErrAbortHandler)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		e = fail("IncompleteBody")
+	case r.Context().Err() != nil:
+		e = fail("ServerBusy") // the client is gone, or the server is going
 	default:
 		s.cfg.Logger.Error("blob: request failed", "method", r.Method, "path", r.URL.Path, "request", c.id, "err", err)
 		e = fail("InternalError")
 	}
 	h.Set("x-ms-version", c.version)
-	_, _ = io.CopyN(io.Discard, r.Body, drainLimit) // a client that is gone needs no answer either
+	if r.Header.Get("Expect") == "" && r.Context().Err() == nil {
+		_, _ = io.CopyN(io.Discard, r.Body, drainLimit) // what is not read is of no matter
+	}
 	writeError(w, r, e, c.id, s.cfg.Clock.Now())
 }
 

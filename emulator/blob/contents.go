@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -75,8 +76,26 @@ func (c *contents) link(home, file, to string) (string, error) {
 	if err := os.MkdirAll(filepath.Join(c.dir, to), 0o700); err != nil {
 		return "", fmt.Errorf("blob: %w", err)
 	}
-	if err := os.Link(c.path(home, file), c.path(to, id)); err != nil {
+	if os.Link(c.path(home, file), c.path(to, id)) == nil {
+		return id, nil
+	}
+	// Not every file system has links, and those that do allow so many to a file.
+	src, err := os.Open(c.path(home, file))
+	if err != nil {
 		return "", fmt.Errorf("blob: %w", err)
+	}
+	defer func() { _ = src.Close() }()
+	dst, id, err := c.create(to)
+	if err != nil {
+		return "", err
+	}
+	_, err = io.Copy(dst, src)
+	if cerr := dst.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		c.discard(to, id)
+		return "", fmt.Errorf("blob: copy: %w", err)
 	}
 	return id, nil
 }

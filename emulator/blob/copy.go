@@ -293,5 +293,5 @@ func (c *call) putBlockFromURL() error {
 
 // abortCopy is Abort Copy Blob: no copy is ever under way when it comes.
 func (c *call) abortCopy() error {
-	return &Error{Status: http.StatusConflict, Code: "NoPendingCopyOperation", Message: "There is currently no pending copy operation."}
+	return fail("NoPendingCopyOperation")
 }

@@ -73,7 +73,7 @@ func (x *writer) run(send func(method, path string, body []byte, h http.Header) 
 			method, path = "PUT", fmt.Sprintf("/data/staged%d?comp=block&blockid=%s", x.id, esc(id64(fmt.Sprintf("%06d", x.blocks))))
 			body, h, ok = content("block", x.blocks), nil, func() { x.blocks++ }
 		case 4:
-			method, path, h, ok = "DELETE", fmt.Sprintf("/data/w%d-%d", x.id, n%7), nil, func() {}
+			method, path, h = "DELETE", fmt.Sprintf("/data/w%d-%d", x.id, n%7), nil
 			name := path[len("/data/"):]
 			if x.puts[name] == 0 {
 				continue

@@ -103,10 +103,9 @@ const (
 	fileKeys      = "blob/f/"
 )
 
-func accountKey(name string) string        { return accountKeys + name }
-func containerKey(aid, name string) string { return containerKeys + aid + "/" + name }
-func blobKey(cid, name string) string      { return blobKeys + cid + "/" + name }
-func listKey(cid, name string) string      { return listKeys + cid + "/" + name }
+func accountKey(name string) string   { return accountKeys + name }
+func blobKey(cid, name string) string { return blobKeys + cid + "/" + name }
+func listKey(cid, name string) string { return listKeys + cid + "/" + name }
 
 // stagePrefix begins the keys of a blob's uncommitted blocks. The name is
 // hashed because the block's id follows it.

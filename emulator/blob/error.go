@@ -64,7 +64,8 @@ type wording struct {
 
 // wordings are the codes in use with the real service's status and text.
 var wordings = map[string]wording{
-	"AccountBeingCreated":               {409, "The specified account is in the process of being created."},
+	"AccountNameInvalid":                {400, "The storage account name must be between 3 and 24 characters in length and use numbers and lower-case letters only."},
+	"NoPendingCopyOperation":            {409, "There is currently no pending copy operation."},
 	"AppendPositionConditionNotMet":     {412, "The append position condition specified was not met."},
 	"AuthenticationFailed":              {403, "Server failed to authenticate the request. Make sure the value of Authorization header is formed correctly including the signature."},
 	"AuthorizationFailure":              {403, "This request is not authorized to perform this operation."},
@@ -115,17 +116,14 @@ var wordings = map[string]wording{
 	"UnauthorizedBlobOverwrite":         {403, "This request is not authorized to perform blob overwrites."},
 	"UnsupportedHeader":                 {400, "One of the HTTP headers specified in the request is not supported."},
 	"UnsupportedHttpVerb":               {405, "The resource doesn't support specified Http Verb."},
-	"UnsupportedXmlNode":                {400, "One of the XML nodes specified in the request body is not supported."},
 	"RequestUrlFailedToParse":           {400, "Failed to parse the request URL."},
 	"IncompleteBody":                    {400, "The request body is shorter than its Content-Length says."},
-	"UnsupportedQueryParameter":         {400, "One of the query parameters specified in the request URI is not supported."},
 	"ShareAlreadyExists":                {409, "The specified share already exists."},
 	"ShareNotFound":                     {404, "The specified share does not exist."},
 	"ParentNotFound":                    {404, "The specified parent path does not exist."},
 	"ResourceAlreadyExists":             {409, "The specified resource already exists."},
 	"ResourceTypeMismatch":              {409, "The specified resource type does not match the type of the existing resource."},
 	"DirectoryNotEmpty":                 {409, "The specified directory is not empty."},
-	"ConditionHeadersNotSupported":      {400, "Condition headers are not supported."},
 }
 
 // fail makes the error of a code with the real service's words.

@@ -2,9 +2,11 @@ package blob_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -366,8 +368,49 @@ func TestSASOfTheService(t *testing.T) {
 	if a := w.anyone("GET", "/data/"+rest, "", nil); a.body != "hi" {
 		t.Errorf("GET = %d %s", a.status, a.body)
 	}
+	r := w.request("GET", "/data/"+rest, "", nil)
+	r.Host = "localhost"
+	r.URL.Path, r.URL.RawPath = "/lazuli"+r.URL.Path, ""
+	if a := w.send(r); a.body != "hi" {
+		t.Errorf("GET in path style = %d %s", a.status, a.body)
+	}
 	tick.Advance(time.Hour)
 	if a := w.anyone("GET", "/data/"+rest, "", nil); a.status != 403 {
 		t.Errorf("GET after expiry = %d", a.status)
+	}
+}
+
+// TestBehindTLS has what a front passes on: TLS ended before the handler, or the scheme in the URL.
+func TestBehindTLS(t *testing.T) {
+	w := newWorld(t, func(c *blob.Config) { c.Suffix = "azure.test" })
+	w.must(201, "PUT", "/data?restype=container", "", nil)
+	put(t, w, "/data/x", "hello")
+	q := url.Values{"sv": {"2018-03-28"}, "sr": {"b"}, "sp": {"r"}, "se": {"2019-01-01"}, "spr": {"https"}}
+	query := signQuery(w.keys[0], serviceText("2018-03-28", q, "/lazuli/data/x"), q)
+	for name, change := range map[string]func(*http.Request){
+		"tls":    func(r *http.Request) { r.TLS = &tls.ConnectionState{} },
+		"scheme": func(r *http.Request) { r.URL.Scheme = "https" },
+	} {
+		r := httptest.NewRequest("GET", "/data/x?"+query, nil)
+		r.Host = "lazuli.blob.azure.test:443"
+		change(r)
+		rec := httptest.NewRecorder()
+		w.s.ServeHTTP(rec, r)
+		if rec.Code != 200 || rec.Body.String() != "hello" {
+			t.Errorf("%s = %d %s", name, rec.Code, rec.Body)
+		}
+	}
+	u, err := w.s.SAS(context.Background(), acct, "data", "x", "r", start.Add(time.Hour))
+	if err != nil || !strings.HasPrefix(u, "https://lazuli.blob.azure.test/data/x?") {
+		t.Errorf("SAS = %s %v", u, err)
+	}
+}
+
+// TestDateSkew lets a clock that runs ahead accept its clients' dates.
+func TestDateSkew(t *testing.T) {
+	w := newWorld(t, func(c *blob.Config) { c.DateSkew = -1 })
+	w.clock = clock.NewManual(start.AddDate(0, -1, 0))
+	if a := w.owner("PUT", "/data?restype=container", "", nil); a.status != 201 {
+		t.Errorf("= %d %s", a.status, a.body)
 	}
 }
