@@ -1,7 +1,6 @@
 package emulator
 
 import (
-	"encoding/json"
 	"net/http"
 	"strings"
 
@@ -25,26 +24,18 @@ func (e *Emulator) hosts() []front.Host {
 		{Pattern: "**.azureml.net", Handler: learning},
 		{Pattern: "**.azureml.ms", Handler: learning},
 		{Pattern: "*.blob.core.windows.net", Handler: e.blob},
+		{Pattern: "*.file.core.windows.net", Handler: e.blob.FileHandler()},
 		{Pattern: "localhost", Handler: http.HandlerFunc(e.serveLocal)},
 		{Pattern: "127.0.0.1", Handler: http.HandlerFunc(e.serveLocal)},
 		{Pattern: "[::1]", Handler: http.HandlerFunc(e.serveLocal)},
 		{Pattern: "169.254.169.254", Handler: authority},
 	}
 	for _, name := range []string{"graph.windows.net", "graph.microsoft.com", "management.core.windows.net", "*.vault.azure.net",
-		"*.azurecr.io", "*.queue.core.windows.net", "*.table.core.windows.net", "*.file.core.windows.net", "*.dfs.core.windows.net",
+		"*.azurecr.io", "*.queue.core.windows.net", "*.table.core.windows.net", "*.dfs.core.windows.net",
 		"*.database.windows.net", "*.azurehdinsight.net", "*.azurecontainer.io", "**.services.visualstudio.com", "**.azure.com"} {
-		table = append(table, front.Host{Pattern: name, Handler: http.HandlerFunc(notEmulated)})
+		table = append(table, front.Host{Pattern: name})
 	}
 	return table
-}
-
-// notEmulated says in Azure's envelope that nothing is behind a name.
-func notEmulated(w http.ResponseWriter, r *http.Request) {
-	body, _ := json.Marshal(map[string]any{"error": map[string]string{"code": "NotSupported",
-		"message": "lazulite does not emulate " + r.Host + "."}})
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(http.StatusNotImplemented)
-	_, _ = w.Write(body)
 }
 
 // armRoots are the first path segments of the resource manager when it is

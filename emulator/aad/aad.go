@@ -88,7 +88,7 @@ type Claims struct {
 	ObjectID string
 	AppID    string
 	UPN      string // empty for a service principal
-	// Workspace and RunID bound a run token: the folded ARM id of the workspace, and the run.
+	// Workspace and RunID bound a run token: the GUID of the workspace, and the run.
 	Workspace string
 	RunID     string
 	Expires   time.Time

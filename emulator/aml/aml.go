@@ -87,7 +87,7 @@ func New(cfg Config) (*Service, error) {
 		return nil, err
 	}
 	if s.execution, err = execution.New(execution.Config{Store: cfg.Store, Clock: cfg.Clock, Logger: s.log, Dir: filepath.Join(cfg.Dir, "projects"),
-		Runs: s.history, Assets: s.assets, Computes: s, ProxyURL: cfg.ProxyURL, BundleFile: cfg.BundleFile}); err != nil {
+		Runs: s.history, Assets: s.assets, Computes: s, ProxyURL: cfg.ProxyURL, BundleFile: cfg.BundleFile, Endpoint: func(ws plane.Workspace) string { return experimentsURL(ws.Location) }}); err != nil {
 		return nil, err
 	}
 	s.mux = plane.NewMux(plane.Config{Clock: cfg.Clock, Verify: cfg.Verify, Find: s.workspace}, s.log)

@@ -10,9 +10,14 @@ import (
 // discoveryPath is below the experiments host of the workspace's region.
 const discoveryPath = "/discovery"
 
+// experimentsURL is the base of everything in a region's data plane but model management.
+func experimentsURL(location string) string {
+	return "https://" + location + ".experiments.azureml.net"
+}
+
 // discoveryURL is what a workspace's properties.discoveryUrl says.
 func discoveryURL(location string) string {
-	return "https://" + location + ".experiments.azureml.net" + discoveryPath
+	return experimentsURL(location) + discoveryPath
 }
 
 // serveDiscovery answers the service discovery document: key -> base URL.
@@ -28,7 +33,7 @@ func serveDiscovery(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	}
 	region, _, _ := strings.Cut(r.Host, ".")
-	experiments := "https://" + region + ".experiments.azureml.net"
+	experiments := experimentsURL(region)
 	doc := map[string]string{
 		"modelmanagement": "https://" + region + ".modelmanagement.azureml.net",
 	}
