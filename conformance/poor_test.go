@@ -15,9 +15,8 @@ import (
 
 func poorConfig(t *testing.T) (conformance.Config, *poor.Server) {
 	t.Helper()
-	var srv *httptest.Server
-	p := poor.New(func() string { return srv.URL })
-	srv = httptest.NewServer(p)
+	p := poor.New()
+	srv := httptest.NewServer(p)
 	t.Cleanup(srv.Close)
 	cfg := conformance.NewConfig()
 	cfg.Endpoint, cfg.Authority = srv.URL, srv.URL
