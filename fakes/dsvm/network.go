@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"lazulite.dev/emulator/arm"
@@ -61,6 +62,9 @@ func edit(next, old *arm.Resource, f *Fake, change func(o, before object) error)
 		if before, err = parse(old.Properties); err != nil {
 			return err
 		}
+	}
+	if old != nil {
+		next.Private = old.Private
 	}
 	delete(o, "provisioningState")
 	o["resourceGuid"] = before["resourceGuid"]
@@ -261,9 +265,16 @@ func (f partsReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resou
 	if err != nil {
 		return arm.Result{}, err
 	}
-	own := map[string]*arm.Resource{}
+	own, names := map[string]*arm.Resource{}, []string{}
 	for _, p := range parts {
 		own[strings.ToLower(nameOf(p.ID))] = p
+		names = append(names, strings.ToLower(nameOf(p.ID)))
+	}
+	var had []string // that were resources, so that one which is gone goes from the list as well
+	if len(r.Private) > 0 {
+		if err := json.Unmarshal(r.Private, &had); err != nil {
+			return arm.Result{}, err
+		}
 	}
 	merged := []any{}
 	put := func(p *arm.Resource) {
@@ -278,6 +289,9 @@ func (f partsReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resou
 			delete(own, name)
 			continue
 		}
+		if slices.Contains(had, name) {
+			continue
+		}
 		merged = append(merged, inline)
 	}
 	for _, p := range parts {
@@ -286,7 +300,10 @@ func (f partsReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resou
 		}
 	}
 	o[f.list] = merged
-	r.Properties, err = o.encode()
+	if r.Properties, err = o.encode(); err != nil {
+		return arm.Result{}, err
+	}
+	r.Private, err = json.Marshal(names)
 	return arm.Result{Done: true}, err
 }
 

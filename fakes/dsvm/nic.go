@@ -39,9 +39,6 @@ func (f *Fake) admitNIC(ctx context.Context, v arm.View, _ arm.Call, old, next *
 			return err
 		}
 	}
-	if old != nil {
-		next.Private = old.Private
-	}
 	return edit(next, old, f, func(o, before object) error {
 		configs := o.list("ipConfigurations")
 		if len(configs) != len(w.IPConfigurations) {

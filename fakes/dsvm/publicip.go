@@ -17,9 +17,6 @@ func labelRule() *regexp.Regexp { return regexp.MustCompile(`^[a-z][a-z0-9-]{1,6
 
 func (f *Fake) admitPublicIP(_ context.Context, _ arm.View, _ arm.Call, old, next *arm.Resource) error {
 	delete(next.Tags, PortTag)
-	if old != nil {
-		next.Private = old.Private
-	}
 	if len(next.SKU) == 0 || string(next.SKU) == "null" {
 		next.SKU = json.RawMessage(`{"name":"Basic","tier":"Regional"}`)
 	}

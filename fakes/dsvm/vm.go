@@ -99,6 +99,12 @@ type private struct {
 	Port         int
 	Wake         []string  `json:",omitempty"` // interfaces that are to show a change
 	TellBy       time.Time // until when that is waited for
+	Failure      *failure  `json:",omitempty"` // that the operation is to end with
+}
+
+type failure struct {
+	Status        int
+	Code, Message string
 }
 
 func privateOf(r *arm.Resource) (p private, err error) {
