@@ -290,7 +290,7 @@ func TestUpdates(t *testing.T) {
 	}
 	w.ssh("vm1", "echo kept > file")
 	length := fmt.Sprintf("%d.7", 3600+os.Getpid())
-	w.ssh("vm1", "sleep "+length+" >/dev/null 2>&1 &")
+	w.ssh("vm1", "sleep "+length+" >/dev/null 2>&1 & until tr '\\0' ' ' < /proc/$!/cmdline | grep -q '^sleep'; do :; done")
 	w.must(vm, cut(`"a":"b"`, `"a":"c"`))
 	w.settle()
 	if at(w.show(vm), "tags.a") != "c" || sleepers(length) != 1 {
