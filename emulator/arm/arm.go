@@ -1,13 +1,28 @@
 // Package arm is lazulite's Azure Resource Manager: one engine that every
 // resource provider declares itself to.
+//
+// A provider is data (Provider, Type, LRO, Schema) and, where something goes
+// on after a write, a Reconciler. The engine does the rest: it authenticates,
+// parses, checks versions, parents, registration, body, envelope, schema and
+// preconditions, stores resource and operation in one batch, answers as the
+// type declares, and drives the resource until its reconciler says Done. The
+// wording of every refusal is the real service's.
+//
+// All that the engine knows is in the store: a restart loads it and goes on
+// with whatever was unfinished. Reads come from memory.
+//
+// It is no role-based access control, no policy and no throttling: a caller
+// that Authenticate lets pass may do everything.
 package arm
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
-	"time"
+	"strings"
+	"sync/atomic"
 
 	"lazulite.dev/emulator/clock"
 	"lazulite.dev/emulator/store"
@@ -16,208 +31,146 @@ import (
 // Config of an Engine.
 type Config struct {
 	Store         *store.Store
-	Clock         clock.Clock
+	Clock         clock.Clock // nil: the machine's
 	Logger        *slog.Logger
 	Tenant        string
 	Subscriptions []Subscription
 	Providers     []Provider
 	// Authenticate refuses a request (an *Error, status 401 or 403) or passes it.
+	// nil takes any request that has an Authorization header.
 	Authenticate func(r *http.Request) error
+	// Workers is how many resources are reconciled at once (0: 16).
+	Workers int
+	// PageSize is how many resources a list gives at once when the client does not say (0: 1000).
+	PageSize int
 }
-
-// Subscription that the engine knows. Others are SubscriptionNotFound.
-type Subscription struct{ ID, DisplayName string }
-
-// Provider is a namespace and its types.
-type Provider struct {
-	Namespace string // "Microsoft.Compute"
-	Types     []Type
-	// Actions below a provider or a location, such as usages and vmSizes:
-	// pattern below /subscriptions/{s}/providers/{namespace}, e.g. "locations/{location}/vmSizes".
-	Queries []Query
-	// Registered says that subscriptions have the provider registered from the start.
-	Registered bool
-}
-
-// Query is a read at subscription level that is no resource.
-type Query struct {
-	Method   string
-	Pattern  string
-	Versions Versions
-	Do       func(ctx context.Context, c Call) (any, error)
-}
-
-// Versions is an inclusive range of api-versions; an empty end is open.
-// "-preview" sorts before the plain date.
-type Versions struct{ From, To string }
-
-// Call is what a hook or an action gets to know of the request.
-type Call struct {
-	Version string // api-version as sent
-	Vars    map[string]string
-	Query   map[string][]string
-	Header  http.Header
-	Body    json.RawMessage
-	// Base is scheme and host as the client sees them, for the URLs in answers.
-	Base string
-}
-
-// Type declares one resource type.
-type Type struct {
-	// Name with its namespace: "Microsoft.BatchAI/workspaces/clusters".
-	Name     string
-	Versions Versions
-	// Tracked types have a location, which PUT requires, and tags.
-	Tracked bool
-	// PutNew, PutOld, Patch and Delete say how each verb answers. A zero LRO is a plain synchronous answer.
-	PutNew, PutOld, Patch, Delete LRO
-	// NoPatch, NoList ... : methods that the type lacks answer 405.
-	Without []string
-	// Schema checks properties; nil takes any object.
-	Schema *Schema
-	// Admit is the last word before a PUT or PATCH is stored: it checks what a
-	// schema can't, fills defaults into next.Properties and puts secrets into next.Private. old is nil on create.
-	Admit func(ctx context.Context, v View, c Call, old, next *Resource) error
-	// Reconciler drives the resource after the write; nil: it is Succeeded at once.
-	Reconciler Reconciler
-	// Actions by name: POST {id}/{name}.
-	Actions map[string]Action
-	// Render turns a resource into its wire form; nil: the standard envelope {id,name,type,location,tags,sku,kind,identity,plan,zones,etag,properties}.
-	Render func(c Call, r *Resource) (any, error)
-	// NotFound overrides code and message of a 404 ("%s" is the name).
-	NotFound *Error
-	// State is the word in properties.provisioningState while an operation runs and when it ended; zero: Creating|Updating|Deleting, Succeeded, Failed.
-	States *States
-	// Children are deleted with the resource by the engine itself (all types below it).
-}
-
-// States are the provisioningState words of a type.
-type States struct{ Creating, Updating, Deleting, Succeeded, Failed, Canceled string }
-
-// LRO says how a verb answers when the work goes on afterwards.
-// Headers are templates over {base} {subscription} {resourceGroup} {provider} {location} {id} {name} {operation} {version}.
-type LRO struct {
-	Status int  // 0: 200 or 201 by whether it is new (DELETE: 200)
-	NoBody bool // the answer is empty
-	// AsyncOperation and Location are header templates; empty: not sent.
-	AsyncOperation, Location string
-	// Operation renders the status document; nil: {"id","name","status","startTime","endTime","error"}.
-	Operation func(c Call, op *Operation, r *Resource) any
-	// Versions of the engine's default words "InProgress", "Succeeded", "Failed", "Canceled" if the service has others.
-	Running string
-}
-
-// Resource is one stored resource.
-type Resource struct {
-	ID         ID
-	Location   string
-	Tags       map[string]string
-	SKU        json.RawMessage
-	Kind       string
-	Plan       json.RawMessage
-	Identity   json.RawMessage
-	Zones      []string
-	Properties json.RawMessage
-	// Private is the provider's own notes: stored, never on the wire.
-	Private json.RawMessage
-	ETag    string
-	State   string
-	// Deleting is set when a Reconcile must take the resource down; Done then removes it.
-	Deleting bool
-	Created  time.Time
-	Modified time.Time
-	// Version is the api-version of the last write.
-	Version string
-}
-
-// Result of one Reconcile.
-type Result struct {
-	Done         bool
-	RequeueAfter time.Duration
-}
-
-// Reconciler moves one resource one step forward. It may change r's
-// Properties, Private and State; the engine stores them. It is called by one
-// goroutine at a time for each resource, again after RequeueAfter, after a
-// restart, and when something Enqueues the id. An *Error ends the operation
-// as Failed; another error is tried again with back-off.
-type Reconciler interface {
-	Reconcile(ctx context.Context, v View, r *Resource) (Result, error)
-}
-
-// View is a reconciler's and a hook's only way to see other resources.
-type View interface {
-	Get(ctx context.Context, id ID) (*Resource, error)
-	List(ctx context.Context, parent ID, resourceType string) ([]*Resource, error)
-	// Enqueue wakes another resource's reconciler.
-	Enqueue(id ID)
-}
-
-// Action answers POST {id}/{name}.
-type Action struct {
-	LRO LRO
-	// Sync does it now and returns the body (nil: empty) and the status (0: 200).
-	Sync func(ctx context.Context, v View, c Call, r *Resource) (status int, body any, err error)
-	// Begin changes r (for example its wanted power state); the reconciler does the work, and the operation ends with its Done.
-	Begin func(ctx context.Context, v View, c Call, r *Resource) error
-	// Result is the body at Location (monitor=true) once the operation is over.
-	Result func(ctx context.Context, v View, c Call, r *Resource) (any, error)
-}
-
-// Operation is a stored long-running operation.
-type Operation struct {
-	ID         string
-	ResourceID string
-	Verb       string // PUT, PATCH, DELETE or the action's name
-	Status     string // InProgress, Succeeded, Failed, Canceled
-	Start, End time.Time
-	Percent    float64
-	Error      *Error
-}
-
-// Error is ARM's error envelope, and a Go error.
-type Error struct {
-	Status  int `json:"-"`
-	Code    string
-	Message string
-	Target  string
-	Details []Error
-	// Header goes out with the answer (WWW-Authenticate, Retry-After).
-	Header http.Header `json:"-"`
-}
-
-// Error implements error.
-func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
 // Engine is the whole of ARM as an http.Handler.
-type Engine struct{ cfg Config }
+type Engine struct {
+	cfg           Config
+	log           *slog.Logger
+	catalog       *catalog
+	subscriptions map[string]Subscription // by folded id
+	index         *index
+	operations    *operations
+	registrations *registrations
+	locks         *locks
+	queue         *queue
+	progress      *progress
+	pruned        atomic.Int64
+}
 
 // New checks the declarations and loads what the store holds; it starts nothing.
-func New(cfg Config) (*Engine, error) { return &Engine{cfg: cfg}, nil }
+func New(cfg Config) (*Engine, error) {
+	if cfg.Store == nil {
+		return nil, errors.New("arm: no store")
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = clock.Real()
+	}
+	if cfg.Workers <= 0 {
+		cfg.Workers = 16
+	}
+	if cfg.PageSize <= 0 {
+		cfg.PageSize = 1000
+	}
+	if cfg.Authenticate == nil {
+		cfg.Authenticate = func(r *http.Request) error {
+			if r.Header.Get("Authorization") == "" {
+				return errAuthenticationMissing()
+			}
+			return nil
+		}
+	}
+	e := &Engine{cfg: cfg, log: cfg.Logger, subscriptions: map[string]Subscription{}, index: newIndex(), operations: newOperations(),
+		registrations: newRegistrations(cfg.Clock), locks: newLocks(), progress: newProgress()}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	for _, s := range cfg.Subscriptions {
+		if s.ID == "" || strings.Contains(s.ID, "/") {
+			return nil, fmt.Errorf("arm: %q is no subscription id", s.ID)
+		}
+		e.subscriptions[fold(s.ID)] = s
+	}
+	var err error
+	if e.catalog, err = newCatalog(cfg.Providers); err != nil {
+		return nil, err
+	}
+	if err := e.addBuiltins(); err != nil {
+		return nil, err
+	}
+	e.queue = newQueue(cfg.Clock, cfg.Workers, e.step)
+	return e, e.load(context.Background())
+}
 
 // Open starts the reconcile queue and takes up every operation found unfinished.
-func (e *Engine) Open(ctx context.Context) error { return nil }
+func (e *Engine) Open(context.Context) error {
+	e.index.scan("", "", func(ent *entry) bool {
+		if ent.active {
+			e.queue.push(ent.key)
+		}
+		return true
+	})
+	e.queue.start()
+	return nil
+}
 
-// Close stops the queue; what is unfinished goes on at the next Open.
-func (e *Engine) Close(ctx context.Context) error { return nil }
-
-// ServeHTTP answers for management.azure.com.
-func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) { panic("unbuilt") }
+// Close stops the queue; what is unfinished goes on at the next Open of an engine on the same store.
+func (e *Engine) Close(ctx context.Context) error { return e.queue.close(ctx) }
 
 // Get returns one resource, for the data planes that hang off it (an *Error with status 404 if absent).
-func (e *Engine) Get(ctx context.Context, id ID) (*Resource, error) { panic("unbuilt") }
+func (e *Engine) Get(_ context.Context, id ID) (*Resource, error) {
+	ent := e.index.get(id.Key())
+	if ent == nil {
+		return nil, e.notFound(id)
+	}
+	return ent.res.clone(), nil
+}
+
+func (e *Engine) notFound(id ID) *Error {
+	if t := e.catalog.types[fold(id.Type())]; t != nil {
+		return t.notFound(id)
+	}
+	return NotFound(id)
+}
+
+// notFound is the 404 in the type's words.
+func (t *typeInfo) notFound(id ID) *Error {
+	switch {
+	case t.kind == kindGroup:
+		return errGroup(id.Name())
+	case t.NotFound != nil:
+		e := *t.NotFound
+		if e.Status == 0 {
+			e.Status = http.StatusNotFound
+		}
+		e.Message = strings.ReplaceAll(e.Message, "%s", id.Name())
+		return &e
+	}
+	return NotFound(id)
+}
 
 // View of the engine, for callers that are no reconciler.
-func (e *Engine) View() View { panic("unbuilt") }
+func (e *Engine) View() View { return engineView{e} }
 
-// ID is an ARM resource id: case kept, compared without it.
-type ID struct{ s string }
+type engineView struct{ e *Engine }
 
-// ParseID accepts any resource, resource group, subscription or provider-level id.
-func ParseID(s string) (ID, error) { return ID{s}, nil }
+// Get implements View.
+func (v engineView) Get(ctx context.Context, id ID) (*Resource, error) { return v.e.Get(ctx, id) }
 
-// String is the id as it was written first.
-func (id ID) String() string { return id.s }
+// List implements View.
+func (v engineView) List(_ context.Context, parent ID, resourceType string) ([]*Resource, error) {
+	var out []*Resource
+	want := fold(resourceType)
+	v.e.index.scan(parent.Key()+"/", "", func(ent *entry) bool {
+		if want == "" || ent.typ.folded == want {
+			out = append(out, ent.res.clone())
+		}
+		return true
+	})
+	return out, nil
+}
 
-// Schema is the compact form of a type's properties.
-type Schema struct{}
+// Enqueue implements View.
+func (v engineView) Enqueue(id ID) { v.e.queue.push(id.Key()) }

@@ -1,0 +1,55 @@
+# lazulite: the targets are the whole interface; CI calls the same ones.
+GO      ?= go
+PKGS    := ./...
+BIN     := bin/lazulite
+# A build without cgo works too (CGO_ENABLED=0): it can't see GPUs, and doctor says so.
+STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: build demo test race unit bench lint conformance clients images generate setup clean
+
+build: setup
+	$(GO) build -trimpath -ldflags="-s -w" -o $(BIN) ./cmd/lazulite
+
+# Trains one script on this machine and on a Data Science VM. No Docker needed.
+demo: build
+	$(BIN) demo
+
+# Everything: lint, unit and contract tests under the race detector, the conformance suite, real clients.
+test: lint clients race conformance
+
+race: setup
+	LAZULITE_TEST_CONDA=1 $(GO) test -race -timeout 30m $(PKGS)
+
+# The same without the race detector: quicker at the desk.
+unit: setup
+	$(GO) test -timeout 15m $(PKGS)
+
+# The suite against an emulator of this build, as anybody would run it.
+conformance: build
+	$(BIN) exec -- $(BIN) conform
+
+bench: build clients
+	scripts/bench
+
+lint: setup
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
+	$(GO) vet $(PKGS)
+	$(STATICCHECK) $(PKGS)
+
+# The virtual environments of the real clients, where their Pythons are to be had.
+clients: setup
+	scripts/clients
+
+# Images for the Docker engine come with it: this version has none to build.
+images:
+	@echo "no images yet: the process engine needs none"
+
+# Nothing is generated yet but what is committed.
+generate:
+	$(GO) generate $(PKGS)
+
+setup:
+	@scripts/setup
+
+clean:
+	rm -rf bin .venv

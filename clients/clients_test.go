@@ -1,0 +1,106 @@
+// Package clients_test runs unmodified clients against the emulator: the
+// azureml SDK of 2018 and of today, az of 2018 and of today. Each client is a
+// virtual environment that `make clients` prepares; a test whose client is not
+// there says so and is skipped.
+package clients_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"lazulite.dev/emulator"
+)
+
+// client names a virtual environment: by a variable, else in the repository's .venv folder.
+type client struct{ variable, folder string }
+
+var (
+	sdk2018 = client{"LAZULITE_SDK2018", "sdk2018"}
+	sdkNew  = client{"LAZULITE_SDKNEW", "sdknew"}
+	az2018  = client{"LAZULITE_AZ2018", "az2018"}
+	azNew   = client{"LAZULITE_AZNEW", "aznew"}
+)
+
+func (c client) bin(t *testing.T) string {
+	t.Helper()
+	dir := os.Getenv(c.variable)
+	if dir == "" {
+		dir = filepath.Join("..", ".venv", c.folder)
+	}
+	bin, err := filepath.Abs(filepath.Join(dir, "bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(bin, "python")); err != nil {
+		t.Skipf("no %s environment: make clients prepares it where its Python is to be had (or set %s)", c.folder, c.variable)
+	}
+	return bin
+}
+
+func up(t *testing.T) *emulator.Emulator {
+	t.Helper()
+	e, err := emulator.New(emulator.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Open(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := e.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return e
+}
+
+// environ is the client's world: a home of its own, the emulator's variables, its bin first on PATH.
+func environ(t *testing.T, e *emulator.Emulator, bin string) []string {
+	t.Helper()
+	home := t.TempDir()
+	env := []string{"HOME=" + home, "PATH=" + bin + string(os.PathListSeparator) + os.Getenv("PATH"), "LANG=C.UTF-8", "TMPDIR=" + t.TempDir(),
+		"PYTHONDONTWRITEBYTECODE=1"}
+	for _, v := range e.Env() {
+		env = append(env, v.Name+"="+v.Value)
+	}
+	// The package client of this machine, where it is set up by variables.
+	for _, kept := range []string{"PIP_CERT", "PIP_INDEX_URL", "PIP_FIND_LINKS", "PIP_DEFAULT_TIMEOUT", "PYENV_ROOT", "LAZULITE_TEST_CONDA", "UV_INDEX_URL"} {
+		if v := os.Getenv(kept); v != "" {
+			env = append(env, kept+"="+v)
+		}
+	}
+	return env
+}
+
+func python(t *testing.T, c client, script string) {
+	t.Helper()
+	bin := c.bin(t)
+	e := up(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "python"), filepath.Join("testdata", script))
+	cmd.Env = environ(t, e, bin)
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.HasSuffix(strings.TrimSpace(string(out)), "ok") {
+		t.Fatalf("%s: %v\n%s", script, err, tail(out, 12000))
+	}
+}
+
+func tail(b []byte, n int) string {
+	if len(b) > n {
+		return fmt.Sprintf("... %d bytes ...\n%s", len(b)-n, b[len(b)-n:])
+	}
+	return string(b)
+}
+
+func TestSDK2018Workspace(t *testing.T) { python(t, sdk2018, "sdk2018_workspace.py") }
+func TestSDK2018Local(t *testing.T)     { python(t, sdk2018, "sdk2018_local.py") }
+func TestSDK2018VM(t *testing.T)        { python(t, sdk2018, "sdk2018_vm.py") }

@@ -1,0 +1,15 @@
+// Package requirements holds the version table of the real clients: one file
+// for each, as `pip freeze` prints it. An upgrade of a client is a change here.
+package requirements
+
+import _ "embed" // the lists
+
+// SDK2018 is azureml 0.1.68 on Python 3.6 with what was current in 2018.
+//
+//go:embed sdk2018.txt
+var SDK2018 string
+
+// SDKNew is the last azureml SDK v1.
+//
+//go:embed sdknew.txt
+var SDKNew string

@@ -1,0 +1,49 @@
+package conformance
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+)
+
+// Level says how much a requirement weighs.
+type Level string
+
+// Levels, as RFC 2119 means them. Failed musts make a run fail; the others are told.
+const (
+	Must   Level = "must"
+	Should Level = "should"
+	May    Level = "may"
+)
+
+// Requirement is one line of the catalogue: what an implementation has to do, and who says so.
+type Requirement struct {
+	ID     string   `json:"id"`
+	Level  Level    `json:"level"`
+	Text   string   `json:"text"`
+	Source string   `json:"source"`
+	Labels []string `json:"labels"`
+	// Cost is what checking it costs on Azure, in US dollars, estimated.
+	Cost float64 `json:"cost,omitempty"`
+}
+
+//go:embed catalogue.json
+var catalogueJSON []byte
+
+// Catalogue returns the requirements in the order in which they are checked.
+func Catalogue() ([]Requirement, error) {
+	var list []Requirement
+	if err := json.Unmarshal(catalogueJSON, &list); err != nil {
+		return nil, fmt.Errorf("catalogue.json: %w", err)
+	}
+	return list, nil
+}
+
+// Checked returns the ids of the requirements that have a spec, in order.
+func Checked() []string {
+	var ids []string
+	for _, sp := range specs() {
+		ids = append(ids, sp.id)
+	}
+	return ids
+}

@@ -1,0 +1,135 @@
+package replay
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+)
+
+// Outcome of one recorded request.
+type Outcome string
+
+// The outcomes. Only agreeing and differing requests are counted.
+const (
+	Agrees  Outcome = "agrees"
+	Differs Outcome = "differs"
+	Poll    Outcome = "poll"    // followed
+	Skipped Outcome = "skipped" // Reason says why
+)
+
+// Request is one recorded request with what came of it.
+type Request struct {
+	N           int          `json:"n"`
+	Method      string       `json:"method"`
+	URL         string       `json:"url"`
+	Outcome     Outcome      `json:"outcome"`
+	Reason      string       `json:"reason,omitempty"`
+	Polls       int          `json:"polls,omitempty"`
+	Differences []Difference `json:"differences,omitempty"`
+	Notes       []Difference `json:"notes,omitempty"`
+}
+
+// pardonEmptyLists makes notes of lists that are empty: a filter by the times of the recording may rightly find nothing.
+func (q *Request) pardonEmptyLists() {
+	var kept []Difference
+	for _, d := range q.Differences {
+		if d.Kind == "body" && strings.HasSuffix(d.At, "[]") && d.Answered == "none" {
+			q.Notes = append(q.Notes, d)
+		} else {
+			kept = append(kept, d)
+		}
+	}
+	q.Differences = kept
+}
+
+// File is one recording. Error says why nothing of it was played.
+type File struct {
+	Name     string    `json:"name"`
+	Error    string    `json:"error,omitempty"`
+	Requests []Request `json:"requests"`
+	// Left names what the replay made and could not delete.
+	Left []string `json:"left,omitempty"`
+}
+
+// Report of a replay.
+type Report struct {
+	Endpoint string `json:"endpoint"`
+	Files    []File `json:"files"`
+	Agree    int    `json:"agree"`
+	Counted  int    `json:"counted"`
+	Polls    int    `json:"polls"`
+	Skipped  int    `json:"skipped"`
+}
+
+func (r *Report) sum() {
+	for _, f := range r.Files {
+		for _, q := range f.Requests {
+			switch q.Outcome {
+			case Agrees:
+				r.Agree++
+				r.Counted++
+			case Differs:
+				r.Counted++
+			case Poll:
+				r.Polls++
+			case Skipped:
+				r.Skipped++
+			}
+		}
+	}
+}
+
+// OK says whether everything that was played agrees, and something was.
+func (r Report) OK() bool {
+	for _, f := range r.Files {
+		if f.Error != "" {
+			return false
+		}
+	}
+	return r.Counted > 0 && r.Agree == r.Counted
+}
+
+// Share is the last line of the text report.
+func (r Report) Share() string {
+	share := 0.0
+	if r.Counted > 0 {
+		share = 100 * float64(r.Agree) / float64(r.Counted)
+	}
+	return fmt.Sprintf("%d of %d requests agree (%.1f%%)", r.Agree, r.Counted, share)
+}
+
+// WriteJSON writes the report as indented JSON.
+func (r Report) WriteJSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(r)
+}
+
+// WriteText writes one line for each difference and for each skipped request, and the share last.
+func (r Report) WriteText(w io.Writer) error {
+	var b strings.Builder
+	for _, f := range r.Files {
+		name := filepath.Base(f.Name)
+		if f.Error != "" {
+			fmt.Fprintf(&b, "%s: not played: %s\n", name, f.Error)
+		}
+		for _, q := range f.Requests {
+			at := fmt.Sprintf("%s #%d %s %s", name, q.N, q.Method, q.URL)
+			for _, d := range q.Differences {
+				fmt.Fprintf(&b, "%s: %s\n", at, d)
+			}
+			if q.Outcome == Skipped {
+				fmt.Fprintf(&b, "%s: skipped: %s\n", at, q.Reason)
+			}
+		}
+		for _, l := range f.Left {
+			fmt.Fprintf(&b, "%s: left behind: %s\n", name, l)
+		}
+	}
+	fmt.Fprintf(&b, "%d polls followed, %d requests skipped\n%s\n", r.Polls, r.Skipped, r.Share())
+	_, err := io.WriteString(w, b.String())
+	return err
+}

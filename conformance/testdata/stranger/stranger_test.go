@@ -1,0 +1,38 @@
+// Package stranger uses the suite as somebody else's module does.
+package stranger
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/onsi/ginkgo/v2"
+
+	"lazulite.dev/conformance"
+	"lazulite.dev/conformance/replay"
+	"lazulite.dev/conformance/wire"
+)
+
+// A suite of one's own takes the specs in; the Config is filled before they run.
+var (
+	cfg = conformance.NewConfig()
+	_   = conformance.Describe(&cfg)
+	_   = ginkgo.BeforeSuite(func() {
+		cfg.Endpoint, cfg.Subscription = os.Getenv("STRANGER_ENDPOINT"), "99999999-2222-4333-8444-555555555555"
+		cfg.Token = func(context.Context, string) (string, error) { return "head.claims.signature", nil }
+		cfg.Budget.Operation = 100 * time.Millisecond
+		cfg.Results = os.Stderr
+	})
+)
+
+func TestConformance(t *testing.T) { ginkgo.RunSpecs(t, "stranger") }
+
+// The rest of the API, as a program would use it.
+var (
+	_ = conformance.Run
+	_ = conformance.Test
+	_ = conformance.Load
+	_ = replay.Run
+	_ = wire.New
+)

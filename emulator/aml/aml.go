@@ -1,0 +1,161 @@
+// Package aml is Microsoft.MachineLearningServices: the workspace and its
+// compute targets as ARM types, and the data plane that hangs off a workspace
+// (run history, execution, artifacts, snapshots, datastores, models).
+//
+// It drives a compute target only through that target's own public protocol:
+// ARM for the machine that DsvmCompute.create asks for, SSH for the runs. So
+// it imports no fake and no engine, and a target can be swapped for a real one.
+//
+// The wire is that of azureml-core 0.1.68 (api-version 2018-03-01-preview);
+// what later SDKs expect differently is rows of versions.go.
+//
+// It is not AML in full: HyperDrive, pipelines, AutoML, images and web
+// services answer as not supported.
+package aml
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"sync/atomic"
+
+	"lazulite.dev/emulator/aad"
+	"lazulite.dev/emulator/aml/assets"
+	"lazulite.dev/emulator/aml/execution"
+	"lazulite.dev/emulator/aml/history"
+	"lazulite.dev/emulator/aml/plane"
+	"lazulite.dev/emulator/arm"
+	"lazulite.dev/emulator/blob"
+	"lazulite.dev/emulator/clock"
+	"lazulite.dev/emulator/store"
+)
+
+// Namespace of the resource provider.
+const Namespace = "Microsoft.MachineLearningServices"
+
+// Config of a Service.
+type Config struct {
+	Store  *store.Store
+	Clock  clock.Clock
+	Logger *slog.Logger
+	Blob   *blob.Service
+	// Dir is where the run service keeps what it has to unpack.
+	Dir string
+	// Tenant is the directory of the identities that workspaces get.
+	Tenant string
+	// Issue and Verify are the authority's.
+	Issue  func(ctx context.Context, c aad.Claims) (string, error)
+	Verify func(ctx context.Context, token string, audiences ...string) (aad.Claims, error)
+	// ARM reaches the resource manager that makes the machines of created
+	// computes, and ARMToken gives the bearer token for it.
+	ARM      http.RoundTripper
+	ARMToken func(ctx context.Context) (string, error)
+	// ProxyURL is the CONNECT proxy through which a run reaches the emulator,
+	// and BundleFile the PEM file that it has to trust.
+	ProxyURL   func() string
+	BundleFile string
+}
+
+// Service is all of Azure Machine Learning.
+type Service struct {
+	cfg       Config
+	log       *slog.Logger
+	mux       *plane.Mux
+	history   *history.Service
+	assets    *assets.Service
+	execution *execution.Service
+	// engine is set by Open: the engine needs Provider first.
+	engine atomic.Pointer[arm.Engine]
+}
+
+// New makes the service; Open starts it.
+func New(cfg Config) (*Service, error) {
+	s := &Service{cfg: cfg, log: cfg.Logger}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if s.assets, err = assets.New(assets.Config{Store: cfg.Store, Clock: cfg.Clock, Logger: s.log, Blob: cfg.Blob, TempDir: filepath.Join(cfg.Dir, "uploads")}); err != nil {
+		return nil, err
+	}
+	if s.history, err = history.New(history.Config{Store: cfg.Store, Clock: cfg.Clock, Logger: s.log,
+		Issue: cfg.Issue, LogFiles: s.assets.LogFiles}); err != nil {
+		return nil, err
+	}
+	if s.execution, err = execution.New(execution.Config{Store: cfg.Store, Clock: cfg.Clock, Logger: s.log, Dir: filepath.Join(cfg.Dir, "projects"),
+		Runs: s.history, Assets: s.assets, Computes: s, ProxyURL: cfg.ProxyURL, BundleFile: cfg.BundleFile}); err != nil {
+		return nil, err
+	}
+	s.mux = plane.NewMux(plane.Config{Clock: cfg.Clock, Verify: cfg.Verify, Find: s.workspace}, s.log)
+	s.history.Register(s.mux)
+	s.assets.Register(s.mux)
+	s.execution.Register(s.mux)
+	return s, nil
+}
+
+// Open takes up the runs that were under way, on the engine that holds the workspaces.
+func (s *Service) Open(ctx context.Context, engine *arm.Engine) error {
+	s.engine.Store(engine)
+	if err := s.history.Open(ctx); err != nil {
+		return err
+	}
+	return s.execution.Open(ctx)
+}
+
+// Close lets go of the runs; they are taken up again by the next Open.
+func (s *Service) Close(ctx context.Context) error {
+	return errors.Join(s.execution.Close(ctx), s.history.Close(ctx))
+}
+
+// ServeHTTP answers the data plane's host names: {region}.experiments.azureml.net,
+// {region}.modelmanagement.azureml.net, and the discovery document.
+func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if serveDiscovery(w, r) {
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+// workspace implements plane.Config.Find.
+func (s *Service) workspace(ctx context.Context, scope plane.Scope) (plane.Workspace, error) {
+	id, err := arm.ParseID(scope.ID())
+	if err != nil {
+		return plane.Workspace{}, plane.NotFound("Workspace not found. %s", err)
+	}
+	r, err := s.engine.Load().Get(ctx, id)
+	if err != nil {
+		var e *arm.Error
+		if errors.As(err, &e) && e.Status == http.StatusNotFound {
+			return plane.Workspace{}, plane.NotFound("Workspace '%s' was not found in resource group '%s'.", scope.Workspace, scope.ResourceGroup)
+		}
+		return plane.Workspace{}, err
+	}
+	return workspaceOf(r)
+}
+
+// workspaceOf reads what the data plane needs out of the ARM resource.
+func workspaceOf(r *arm.Resource) (plane.Workspace, error) {
+	var p workspaceProperties
+	if err := json.Unmarshal(r.Properties, &p); err != nil {
+		return plane.Workspace{}, fmt.Errorf("aml: workspace %s: %w", r.ID, err)
+	}
+	account := ""
+	if id, err := arm.ParseID(p.StorageAccount); err == nil {
+		account = id.Name()
+	}
+	return plane.Workspace{
+		Scope:          plane.Scope{Subscription: r.ID.Subscription(), ResourceGroup: r.ID.ResourceGroup(), Workspace: r.ID.Name()},
+		GUID:           p.WorkspaceID,
+		Location:       r.Location,
+		StorageAccount: account,
+	}, nil
+}
+
+// Provider declares the resource types to the ARM engine.
+func (s *Service) Provider() arm.Provider {
+	return arm.Provider{Namespace: Namespace, Types: []arm.Type{s.workspaceType(), s.computeType()}, Registered: true}
+}

@@ -1,0 +1,205 @@
+package assets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"lazulite.dev/emulator/aml/plane"
+	"lazulite.dev/emulator/store"
+)
+
+// asset is the record of a named set of artifacts.
+type asset struct {
+	entry
+	Artifacts []artifactRef `json:"artifacts"`
+	ProjectID *string       `json:"projectId,omitempty"`
+	Meta      stringMap     `json:"meta,omitempty"`
+}
+
+// artifactRef names one artifact by id, or all below a prefix.
+type artifactRef struct {
+	ID     *string `json:"id"`
+	Prefix *string `json:"prefix"`
+}
+
+// assetDto is Asset of modelManagement.json, 2019-08-01, with what the SDK of 2018 has beyond it.
+type assetDto struct {
+	ID          string        `json:"id"`
+	Name        string        `json:"name"`
+	Description *string       `json:"description"`
+	Artifacts   []artifactRef `json:"artifacts"`
+	Tags        []string      `json:"tags"`
+	KvTags      stringMap     `json:"kvTags"`
+	Properties  stringMap     `json:"properties"`
+	RunID       *string       `json:"runid"`
+	ProjectID   *string       `json:"projectid"`
+	Meta        stringMap     `json:"meta"`
+	CreatedTime string        `json:"createdTime"`
+}
+
+func (a asset) wire() any {
+	return assetDto{a.ID, a.Name, a.Description, a.Artifacts, nil, a.KvTags.clone(), a.Properties.clone(),
+		a.RunID, a.ProjectID, a.Meta, wireTime(a.Created)}
+}
+
+func assetKey(ws plane.Workspace, id string) string { return key(ws, "asset", strings.ToLower(id)) }
+
+func missingAsset(id string, err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return mmsFault(http.StatusNotFound, "AssetNotFound", "id", "The asset with id '%s' was not found.", id)
+	}
+	return err
+}
+
+func (s *Service) createAsset(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
+	var in struct {
+		Name        string        `json:"name"`
+		Description *string       `json:"description"`
+		Artifacts   []artifactRef `json:"artifacts"`
+		KvTags      stringMap     `json:"kvTags"`
+		Properties  stringMap     `json:"properties"`
+		RunID       *string       `json:"runid"`
+		ProjectID   *string       `json:"projectid"`
+		Meta        stringMap     `json:"meta"`
+	}
+	if err := readPayload(w, r, &in); err != nil {
+		return err
+	}
+	if in.Name == "" {
+		return mmsFault(http.StatusBadRequest, "MissingField", "name", "The asset's 'name' is missing.")
+	}
+	if len(in.Artifacts) == 0 {
+		return mmsFault(http.StatusBadRequest, "MissingField", "artifacts", "The asset's 'artifacts' are missing.")
+	}
+	if err := s.checkArtifacts(r.Context(), c.Workspace, in.Artifacts); err != nil {
+		return err
+	}
+	now := s.cfg.Clock.Now()
+	a := asset{Artifacts: in.Artifacts, ProjectID: in.ProjectID, Meta: in.Meta,
+		entry: entry{ID: strings.ReplaceAll(uuid.NewString(), "-", ""), Name: in.Name, Description: in.Description,
+			KvTags: in.KvTags, Properties: in.Properties, RunID: in.RunID, Created: now, Modified: now}}
+	if _, err := write(r.Context(), s.cfg.Store, assetKey(c.Workspace, a.ID), a, store.Absent); err != nil {
+		return err
+	}
+	plane.WriteJSON(w, http.StatusOK, a.wire())
+	return nil
+}
+
+// checkArtifacts refuses a reference to files that are not there: it would
+// come to light only at the download, in another place and at another time.
+func (s *Service) checkArtifacts(ctx context.Context, ws plane.Workspace, refs []artifactRef) error {
+	for i, ref := range refs {
+		target := fmt.Sprintf("artifacts[%d]", i)
+		switch {
+		case ref.ID != nil && *ref.ID != "":
+			n, err := parseArtifactID(target+".id", *ref.ID)
+			if err != nil {
+				return err
+			}
+			if err := s.present(ctx, ws, n); errors.Is(err, store.ErrNotFound) {
+				return mmsFault(http.StatusBadRequest, "ArtifactNotFound", target+".id", "The artifact '%s' does not exist.", *ref.ID)
+			} else if err != nil {
+				return err
+			}
+		case ref.Prefix != nil && *ref.Prefix != "":
+			n, err := parseArtifactID(target+".prefix", *ref.Prefix)
+			if err != nil {
+				return err
+			}
+			found, err := s.list(ctx, ws, artifactName{Origin: n.Origin, Container: n.Container}, n.Path)
+			if err != nil {
+				return err
+			}
+			if len(found) == 0 {
+				return mmsFault(http.StatusBadRequest, "ArtifactNotFound", target+".prefix", "No artifact exists at or below '%s'.", *ref.Prefix)
+			}
+		default:
+			return mmsFault(http.StatusBadRequest, "MissingField", target, "The artifact has neither 'id' nor 'prefix'.")
+		}
+	}
+	return nil
+}
+
+func (s *Service) listAssets(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
+	l, err := parseList(r, c)
+	if err != nil {
+		return err
+	}
+	all, err := readAll[asset](r.Context(), s.cfg.Store, key(c.Workspace, "asset", ""))
+	if err != nil {
+		return err
+	}
+	out, err := paginate(l, all, func(a asset) entry { return a.entry }, asset.wire)
+	if err != nil {
+		return err
+	}
+	plane.WriteJSON(w, http.StatusOK, out)
+	return nil
+}
+
+func readAll[T any](ctx context.Context, st *store.Store, prefix string) ([]T, error) {
+	docs, err := st.List(ctx, prefix, "", 0)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]T, len(docs))
+	for i, d := range docs {
+		if out[i], err = decode[T](d); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (s *Service) getAsset(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
+	a, _, err := read[asset](r.Context(), s.cfg.Store, assetKey(c.Workspace, c.Vars["id"]))
+	if err != nil {
+		return missingAsset(c.Vars["id"], err)
+	}
+	plane.WriteJSON(w, http.StatusOK, a.wire())
+	return nil
+}
+
+func (s *Service) patchAsset(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
+	var ops []patchOp
+	if err := readPayload(w, r, &ops); err != nil {
+		return err
+	}
+	a, _, err := update(r.Context(), s.cfg.Store, assetKey(c.Workspace, c.Vars["id"]), func(a *asset, found bool) error {
+		if !found {
+			return store.ErrNotFound
+		}
+		e, err := a.patch(ops)
+		e.Modified = s.cfg.Clock.Now()
+		a.entry = e
+		return err
+	})
+	if err != nil {
+		return missingAsset(c.Vars["id"], err)
+	}
+	plane.WriteJSON(w, http.StatusOK, a.wire())
+	return nil
+}
+
+func (s *Service) deleteAsset(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
+	return s.deleteEntry(w, r, assetKey(c.Workspace, c.Vars["id"]))
+}
+
+// deleteEntry answers 204 where there was nothing, as the specification has it.
+func (s *Service) deleteEntry(w http.ResponseWriter, r *http.Request, k string) error {
+	err := s.cfg.Store.Delete(r.Context(), k, store.Any)
+	if errors.Is(err, store.ErrNotFound) {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	plane.WriteJSON(w, http.StatusOK, nil)
+	return nil
+}

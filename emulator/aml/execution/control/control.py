@@ -1,0 +1,364 @@
+"""The control script of one run: prepares its environment, runs the user's
+script, sends its logs, and reports what really happened to run history.
+
+    control.py          do the run that job.json beside it describes
+    control.py check    say whether its environment is prepared: "true" or "false"
+"""
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+
+SETUP = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, SETUP)
+
+import datarefs  # noqa: E402
+import environment  # noqa: E402
+import job as jobs  # noqa: E402
+import logs  # noqa: E402
+import outputs  # noqa: E402
+import processes  # noqa: E402
+import service  # noqa: E402
+
+KILL_POLL = 0.2
+HEARTBEAT = 24.0
+STATUS_POLL = 5.0
+FINISHED = "The experiment completed successfully. Finalizing run..."
+
+
+class RunFailed(Exception):
+    """The run cannot go on; the text is its error."""
+
+
+class Canceled(Exception):
+    """Somebody wants the run to end."""
+
+
+class Control(object):
+    """One run from its first heartbeat to its terminal event."""
+
+    def __init__(self, setup):
+        self.job = jobs.Job(setup)
+        os.makedirs(os.path.join(self.job.root, "azureml-logs"), exist_ok=True)
+        os.makedirs(os.path.join(self.job.root, "logs"), exist_ok=True)
+        self.log = logs.Log(os.path.join(self.job.root, "azureml-logs", "60_control_log.txt"))
+        self.service = service.Service(self.job, self.log.line)
+        self.streamer = logs.Streamer(self.service, self.job.root, self.log.line)
+        self.refs = datarefs.DataReferences(self.job, self.service, self.log)
+        self.environment = environment.Environment(self.job, self.log, self.stopping, self.command)
+        self._cancel = threading.Event()
+        self._done = threading.Event()
+        self._children = []
+        self._guard = None
+
+    # -- the run -----------------------------------------------------------
+    def run(self):
+        signal.signal(signal.SIGTERM, lambda *a: self._cancel.set())
+        signal.signal(signal.SIGINT, lambda *a: self._cancel.set())
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        processes.adopt_orphans()
+        self._start_guard()
+        self.state("preparing")
+        self.streamer.follow(self.log.path)
+        self.streamer.start()
+        for work in (self._watch, self._beat):
+            thread = threading.Thread(target=work)
+            thread.daemon = True
+            thread.start()
+        self.log.line("Run %s in %s" % (self.job.runId, self.job.root))
+        status, error, code = "Completed", None, 0
+        try:
+            code = self._work()
+            if code:
+                status, error = "Failed", self._script_error(code)
+        except (Canceled, environment.Stopped):
+            status = "Canceled"
+        except (RunFailed, environment.Failed, datarefs.Failed) as e:
+            status, error = "Failed", {"code": "UserError", "message": str(e)}
+        except Exception as e:
+            self.log.line(traceback.format_exc())
+            status = "Failed"
+            error = {"code": "ServiceError", "message": "The control script failed: %s: %s" % (type(e).__name__, e)}
+        self._end(status, error, code)
+
+    def _work(self):
+        if self.job.refuse:
+            raise RunFailed(self.job.refuse)
+        self._check_canceled()
+        python = self.environment.prepare()
+        self._check_canceled()
+        if self.job.prepareOnly:
+            self.log.line("The target is prepared.")
+            return 0
+        script = os.path.join(self.job.root, self.job.script)
+        if not os.path.isfile(script):
+            raise RunFailed("The script '%s' is not in the project folder." % self.job.script)
+        self.refs.fetch(self.stopping)
+        self._check_canceled()
+        self.service.event("Start", StartTime=service.now())
+        code = self._script(python)
+        if self._cancel.is_set():
+            raise Canceled()
+        self._collect()
+        if code == 0:
+            self.refs.send()
+            self.driver.write(FINISHED + "\n")
+        return code
+
+    def _script(self, python):
+        """Runs the user's script; returns its exit code, negative for a signal."""
+        self.driver = logs.Log(os.path.join(self.job.root, "azureml-logs", "80_driver_log.txt"))
+        self.streamer.follow(self.driver.path)
+        launch = {"script": self.job.script, "arguments": [self.refs.expand(a) for a in self.job.arguments],
+                  "track": self.job.trackOutputs, "tracking": self.job.file("tracking.json"),
+                  "failure": self.job.file("failure.json")}
+        jobs.write_json(self.job.file("launch.json"), launch)
+        command = [python, self.job.file("run_script.py"), self.job.file("launch.json")]
+        started = time.time()
+        try:
+            child = self._spawn(command, self.driver, self._script_environment())
+        except OSError as e:
+            raise RunFailed("The interpreter %s could not be started: %s" % (python, e))
+        self.state("running", scriptPid=child.pid)
+        self.log.line("The script runs as process %d" % child.pid)
+        limit = self.job.maxRunSeconds
+        reap_at = started
+        while True:
+            try:
+                code = child.wait(timeout=KILL_POLL)
+                break
+            except subprocess.TimeoutExpired:
+                pass
+            if time.time() > reap_at:
+                processes.reap()
+                reap_at = time.time() + 2
+            if self._cancel.is_set():
+                self.log.line("Ending the script")
+                self._kill()
+                code = child.wait()
+                break
+            if limit and time.time() - started > limit:
+                self._kill()
+                child.wait()
+                raise RunFailed("The run took longer than maxRunDurationSeconds (%d) and was ended." % limit)
+        left = self._victims()
+        if left:
+            self.log.line("The script left %d processes behind; ending them" % len(left))
+            self._kill()
+        self.log.line("The script %s" % (processes.describe_exit(code) if code else "ended well"))
+        return code
+
+    def _collect(self):
+        if not self.job.trackOutputs or _report(self.job.file("tracking.json")).get("sdk"):
+            return
+        try:
+            count = outputs.upload(self.service, self.job.root)
+            self.log.line("%d files of ./outputs and ./logs uploaded (the script's environment has no azureml SDK)"
+                          % count)
+        except (service.Refused, service.GaveUp, OSError, KeyError) as e:
+            raise RunFailed("The outputs could not be uploaded: %s" % e)
+
+    def _script_error(self, code):
+        failure = _report(self.job.file("failure.json"))
+        if code > 0 and failure.get("type") not in (None, "SystemExit"):
+            text = "User program failed with %s: %s" % (failure["type"], failure["message"])
+        else:
+            text = "User program %s" % processes.describe_exit(code)
+            if failure.get("message"):
+                text += ": " + failure["message"]
+        return {"code": "UserError", "message": text[:8000]}
+
+    def _end(self, status, error, code):
+        if status == "Canceled":
+            self.log.line("The run was cancelled")
+        elif error:
+            self.log.line("The run failed: %s" % error["message"])
+        else:
+            self.log.line("The run completed")
+        # All log text goes out before the terminal event: clients read the log once more then, and no further.
+        self.streamer.finish()
+        data = {"EndTime": service.now()}
+        if error:
+            data["Error"] = {"Code": error["code"], "Message": error["message"]}
+        reported = True
+        try:
+            self.service.event(status, **data)
+        except (service.Refused, service.GaveUp) as e:
+            reported = False
+            self.log.line("The end of the run could not be reported: %s" % e)
+        self._done.set()
+        self.state("ended", status=status, error=error, exitCode=code,
+                   reported=reported, logsSent=self.streamer.complete)
+        self._tell_guard("done")
+        for name in ("credentials.json", "curl.conf"):
+            try:
+                os.unlink(self.job.file(name))
+            except OSError:
+                pass
+
+    def state(self, phase, **more):
+        """What the run service's driver follows on a remote machine."""
+        jobs.write_json(self.job.file("state.json"), dict(more, phase=phase, pid=os.getpid()))
+
+    # -- processes -----------------------------------------------------------
+    def command(self, command):
+        """Runs a command of ours with its output in the control log; returns its exit code."""
+        try:
+            child = self._spawn(command, self.log, dict(os.environ))
+        except OSError as e:
+            raise environment.Failed("%s could not be started: %s" % (command[0], e))
+        while True:
+            try:
+                return child.wait(timeout=KILL_POLL)
+            except subprocess.TimeoutExpired:
+                if self._cancel.is_set():
+                    self._kill()
+                    return child.wait()
+
+    def _spawn(self, command, log, env):
+        child = subprocess.Popen(command, cwd=self.job.root, env=env, stdin=subprocess.DEVNULL, stdout=log.fileno(),
+                                 stderr=subprocess.STDOUT, start_new_session=True)
+        processes.keep(child.pid)
+        self._children.append(child)
+        self._tell_guard(str(child.pid))
+        return child
+
+    def _victims(self):
+        mine = [p for p, (parent, _) in processes.table().items() if parent == os.getpid()]
+        groups = [c.pid for c in self._children]
+        return processes.below(mine + groups, groups, but=(os.getpid(), self._guard.pid))
+
+    def _kill(self):
+        processes.kill_tree(self._living)
+
+    def _living(self):
+        for child in self._children:
+            child.poll()
+        return self._victims()
+
+    def _start_guard(self):
+        self._guard = subprocess.Popen([sys.executable, self.job.file("guard.py")], stdin=subprocess.PIPE,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        processes.keep(self._guard.pid)
+
+    def _tell_guard(self, word):
+        try:
+            self._guard.stdin.write((word + "\n").encode("ascii"))
+            self._guard.stdin.flush()
+        except OSError:
+            pass
+
+    # -- being told to end -----------------------------------------------------
+    def stopping(self):
+        return self._cancel.is_set()
+
+    def _check_canceled(self):
+        if self._cancel.is_set():
+            raise Canceled()
+
+    def _watch(self):
+        """The kill file, and now and then whether history wants the run to end."""
+        next_look = time.time() + STATUS_POLL
+        while not self._done.is_set():
+            if os.path.exists(self.job.file("killfile")):
+                self._cancel.set()
+                return
+            if time.time() > next_look:
+                if self.service.status() in ("CancelRequested", "Canceled"):
+                    self._cancel.set()
+                    return
+                next_look = time.time() + STATUS_POLL
+            self._done.wait(KILL_POLL)
+
+    def _beat(self):
+        while not self._done.is_set():
+            try:
+                self.service.event("Heartbeat", give_up=5, quiet=True, TimeToLiveSeconds=120)
+            except (service.Refused, service.GaveUp):
+                pass
+            self.service.refresh_token()
+            self._done.wait(HEARTBEAT)
+
+    # -- the script's variables --------------------------------------------------
+    def _script_environment(self):
+        job = self.job
+        env = dict(os.environ)
+        for name in ("PYTHONHOME", "__PYVENV_LAUNCHER__"):
+            env.pop(name, None)
+        for name, value in job.environmentVariables.items():
+            if name in job.azureml or name.startswith("AZUREML_ARM_"):
+                self.log.line("Environment variable %s is the service's own: the run configuration's value is not used"
+                              % name)
+            else:
+                env[name] = value
+        env.update(job.azureml)
+        env["AZUREML_RUN_TOKEN"] = self.service.token()
+        if job.credentials.get("tokenExpiry"):
+            env["AZUREML_RUN_TOKEN_EXPIRY"] = str(
+                int(time.time() + (service.seconds_until(job.credentials["tokenExpiry"]) or 0)))
+        env.update(self.refs.variables())
+        if job.proxy:
+            for name in ("HTTPS_PROXY", "https_proxy"):
+                if name in job.environmentVariables:
+                    self.log.line("Environment variable %s is the service's own: the run configuration's value is "
+                                  "not used" % name)
+                env[name] = job.proxy
+        if job.ca_file():
+            for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE"):
+                env[name] = job.ca_file()
+        return env
+
+
+def _report(path):
+    """What the script's side wrote, {} when it did not."""
+    try:
+        return jobs.read_json(path)
+    except (OSError, ValueError):
+        return {}
+
+
+def claim():
+    """Only one control script for each run. False when another has, or had, this one."""
+    handle = os.open(os.path.join(SETUP, "control.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    for _ in range(40):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return not os.path.exists(os.path.join(SETUP, "state.json"))
+        except OSError:
+            # A follower looks at the lock for an instant; another control script keeps it.
+            time.sleep(0.05)
+    return False
+
+
+def detach():
+    """A session of its own: no terminal and no closing connection ends it."""
+    try:
+        os.setsid()
+    except OSError:
+        if os.fork():
+            os._exit(0)
+        os.setsid()
+
+
+def check():
+    job = jobs.Job(SETUP)
+    ready = environment.Environment(job, None, lambda: False, None).prepared()
+    print("true" if ready else "false")
+
+
+def main():
+    os.chdir(os.path.dirname(SETUP))
+    if sys.argv[1:] == ["check"]:
+        check()
+        return
+    detach()
+    if claim():
+        Control(SETUP).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,299 @@
+"""The Python environment of a run: the user's own interpreter, or one made from conda dependencies.
+
+Made environments live in ~/.azureml/envs/azureml_<hash of the dependencies>.
+A lock of the same name in ~/.azureml/locks makes sure that one is built once;
+a file inside it, written last, says that it is whole.
+"""
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+
+import interpreters
+import job as jobs
+import packages
+
+READY = "azureml-environment.json"
+# Changes when the way of building does, so that no environment of the old way is taken for one of the new.
+BUILDER = 1
+PROBE_SECONDS = 25
+CONDA_TOOLS = ("mamba", "micromamba", "conda")
+
+
+class Failed(Exception):
+    """The environment cannot be had; the text says why."""
+
+
+class Stopped(Exception):
+    """The run was cancelled meanwhile."""
+
+
+class Environment(object):
+    """The environment of one job. stopped() says whether the run is to end."""
+
+    def __init__(self, job, log, stopped, start):
+        self._job = job
+        self._log = log
+        self._stopped = stopped
+        self._start = start  # starts a command with its output in the log
+        self._python = job.python
+        self.home = os.path.expanduser("~/.azureml")
+
+    # -- asking ------------------------------------------------------------
+    def managed(self):
+        return not self._python["userManaged"]
+
+    def folder(self):
+        return os.path.join(self.home, "envs", "azureml_" + self.digest())
+
+    def digest(self):
+        """Name of the environment: a hash of all that it is made from."""
+        conda = self._python.get("condaDependencies") or {}
+        parts = {"builder": BUILDER, "dependencies": conda.get("dependencies") or [],
+                 "channels": conda.get("channels") or [], "files": []}
+        for dependency in parts["dependencies"]:
+            if isinstance(dependency, dict):
+                for line in dependency.get("pip") or []:
+                    path = self._referred(line)
+                    if path and os.path.isfile(path):
+                        with open(path, "rb") as f:
+                            parts["files"].append(hashlib.sha256(f.read()).hexdigest())
+        text = json.dumps(parts, sort_keys=True).encode("utf-8")
+        return hashlib.sha256(text).hexdigest()[:32]
+
+    def prepared(self):
+        """Whether a run could start at once."""
+        if not self.managed():
+            try:
+                interpreters.resolve(self._python.get("interpreterPath"), self._job.root, os.environ)
+                return True
+            except interpreters.NoInterpreter:
+                return False
+        return self._ready() is not None
+
+    def _ready(self):
+        try:
+            made = jobs.read_json(os.path.join(self.folder(), READY))
+            return made["python"] if os.access(made["python"], os.X_OK) else None
+        except (OSError, ValueError, KeyError):
+            return None
+
+    # -- making ------------------------------------------------------------
+    def prepare(self):
+        """Returns the interpreter to run the script with. Raises Failed or Stopped."""
+        if not self.managed():
+            try:
+                path = interpreters.resolve(self._python.get("interpreterPath"), self._job.root, os.environ)
+            except interpreters.NoInterpreter as e:
+                raise Failed(str(e))
+            self._log.line("User-managed environment: the interpreter is %s" % path)
+            return path
+        folder = self.folder()
+        if not self._job.autoPrepare and not self._ready():
+            raise Failed("The environment %s is not prepared, and autoPrepareEnvironment is false. "
+                         "Prepare the target first." % os.path.basename(folder))
+        with self._lock(folder):
+            made = self._ready()
+            if made:
+                self._log.line("Using the environment %s, made before from the same dependencies." % folder)
+                return made
+            return self._build(folder)
+
+    def _lock(self, folder):
+        locks = os.path.join(self.home, "locks")
+        os.makedirs(locks, exist_ok=True)
+        return _Lock(os.path.join(locks, os.path.basename(folder) + ".lock"), self._log, self._stopped)
+
+    def _build(self, folder):
+        # Whatever is there without its last file was left by a builder that died.
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
+        started = time.time()
+        self._log.line("Making the environment %s" % folder)
+        try:
+            tool = self._conda()
+            python = self._build_conda(tool, folder) if tool else self._build_venv(folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        jobs.write_json(os.path.join(folder, READY), {"python": python})
+        self._log.line("The environment is ready (%.1f seconds)." % (time.time() - started))
+        return python
+
+    # -- conda -------------------------------------------------------------
+    def _conda(self):
+        """A conda tool whose channels answer, or None."""
+        for tool in CONDA_TOOLS:
+            path = shutil.which(tool)
+            if not path:
+                continue
+            try:
+                code = subprocess.call([path, "search", "--json", "python"], stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=PROBE_SECONDS)
+            except (OSError, subprocess.SubprocessError):
+                code = -1
+            if code == 0:
+                return path
+            self._log.line("%s is here, but its channels do not answer: not used." % path)
+        self._log.line("No conda whose channels can be reached: making a virtual environment from PyPI instead.")
+        return None
+
+    def _build_conda(self, tool, folder):
+        # JSON is YAML: conda reads the dependencies as they came.
+        spec = self._job.file("environment.yml")
+        jobs.write_json(spec, self._python.get("condaDependencies") or {})
+        if os.path.basename(tool) == "micromamba":
+            command = [tool, "create", "-y", "-p", folder, "-f", spec]
+        else:
+            command = [tool, "env", "create", "-p", folder, "-f", spec]
+        self._run(command, "conda could not make the environment")
+        return os.path.join(folder, "bin", "python")
+
+    # -- venv --------------------------------------------------------------
+    def _build_venv(self, folder):
+        specs, lines = self._split()
+        bounds = [b for s in specs if s.name == "python" for b in s.bounds]
+        have = interpreters.installed()
+        try:
+            if not any(s.name == "python" for s in specs):
+                have = [(v, p) for v, p in have if v[0] == 3]
+            version, base, note = interpreters.choose(bounds, have)
+        except interpreters.NoInterpreter as e:
+            raise Failed(str(e))
+        if note:
+            self._log.line(note)
+        has_gpu = os.path.exists("/dev/nvidia0") or os.path.exists("/proc/driver/nvidia/version")
+        wanted = []
+        for spec in specs:
+            if spec.name == "python":
+                continue
+            requirement, said = packages.to_pip(spec, has_gpu)
+            if said:
+                self._log.line(said)
+            if spec.channel:
+                self._log.line("%s: from PyPI, not from the channel %s" % (spec.name, spec.channel))
+            if requirement:
+                wanted.append(requirement)
+        python = self._venv(folder, version, base)
+        wanted += [self._absolute(line) for line in lines]
+        if wanted:
+            self._install(folder, version, python, wanted)
+        return python
+
+    def _venv(self, folder, version, base):
+        uv = shutil.which("uv") if version >= (3, 8) else None
+        if uv:
+            self._run([uv, "venv", "--python", base, folder], "uv could not make the environment")
+        elif version < (3,):
+            self._run([base, "-m", "virtualenv", folder], "Python %s needs virtualenv to make an environment"
+                      % interpreters.dotted(version))
+        else:
+            self._run([base, "-m", "venv", folder], "The virtual environment could not be made")
+        return os.path.join(folder, "bin", "python")
+
+    def _install(self, folder, version, python, wanted):
+        requirements = os.path.join(folder, "requirements.txt")
+        with open(requirements, "wb") as f:
+            f.write(("\n".join(wanted) + "\n").encode("utf-8"))
+        extra = []
+        if any(w.lower().startswith("azureml-") for w in wanted) and version[:2] in ((3, 5), (3, 6)):
+            extra = ["-c", self._job.file(self._constraints(wanted))]
+        uv = shutil.which("uv") if version >= (3, 8) else None
+        if uv:
+            command = [uv, "pip", "install", "--python", python, "-r", requirements] + extra
+        else:
+            if version < (3, 7):
+                # The pip that such a Python brings cannot read today's wheels.
+                try:
+                    self._run([python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "-q",
+                               "pip==20.3.4", "wheel", "setuptools"], "pip could not be brought up to date")
+                except Failed as e:
+                    self._log.line("%s; going on with the pip that is there" % e)
+            command = [python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "-r",
+                       requirements] + extra
+        self._run(command, "The packages could not be installed")
+
+    def _constraints(self, wanted):
+        """The pinned set that goes with the azureml version asked for; without one, the default's."""
+        pinned = any(w.lower().startswith("azureml-") and "==" in w for w in wanted)
+        if not pinned:
+            self._log.line("azureml packages without a version: taking 0.1.68 and what it was made with")
+            return "constraints-azureml-0.1.68.txt"
+        return "constraints-azureml.txt"
+
+    def _split(self):
+        """(conda specs, pip lines) of the dependencies."""
+        specs, lines = [], []
+        for dependency in (self._python.get("condaDependencies") or {}).get("dependencies") or []:
+            if isinstance(dependency, dict):
+                lines += [str(line) for line in dependency.get("pip") or []]
+                continue
+            try:
+                specs.append(packages.Spec(str(dependency)))
+            except packages.BadSpec as e:
+                raise Failed(str(e))
+        return specs, lines
+
+    def _referred(self, line):
+        """Path of the file that a pip line refers to (-r, -c), from the run's folder; or None."""
+        for option in ("-r ", "--requirement ", "--requirement=", "-c ", "--constraint ", "--constraint="):
+            if line.strip().startswith(option):
+                return os.path.join(self._job.root, line.strip()[len(option):].strip())
+        return None
+
+    def _absolute(self, line):
+        path = self._referred(line)
+        if not path:
+            return line
+        return line.strip().split("=" if "=" in line.split()[0] else None, 1)[0] + " " + path
+
+    def _run(self, command, failure):
+        """Runs a command with its output in the log; its last words go into the failure."""
+        self._log.line("$ " + " ".join(command))
+        mark = os.path.getsize(self._log.path)
+        code = self._start(command)
+        if self._stopped():
+            raise Stopped()
+        if code:
+            raise Failed("%s: %s" % (failure, last_words(self._log.path, mark) or "exit code %d" % code))
+
+
+def last_words(path, mark):
+    """What a solver said at the end: its ERROR lines, else its last lines."""
+    with open(path, "rb") as f:
+        f.seek(max(mark, os.path.getsize(path) - 65536))
+        lines = [l.strip() for l in f.read().decode("utf-8", "replace").splitlines() if l.strip()]
+    errors = [l for l in lines if "error" in l.lower() or l.startswith(("Could not find", "No matching"))]
+    return " | ".join((errors or lines)[-4:])[-1500:]
+
+
+class _Lock(object):
+    """A file lock that the kernel lets go when its holder dies."""
+
+    def __init__(self, path, log, stopped):
+        self._path, self._log, self._stopped = path, log, stopped
+
+    def __enter__(self):
+        said = False
+        while True:
+            handle = open(self._path, "a")
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # "clean" may have removed the file while we waited: then another holds its successor.
+                if os.path.exists(self._path) and os.fstat(handle.fileno()).st_ino == os.stat(self._path).st_ino:
+                    self._handle = handle
+                    return self
+            except OSError:
+                if not said:
+                    said = True
+                    self._log.line("Another run is making this environment; waiting for it.")
+            handle.close()
+            if self._stopped():
+                raise Stopped()
+            time.sleep(0.2)
+
+    def __exit__(self, *exc):
+        self._handle.close()

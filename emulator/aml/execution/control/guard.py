@@ -1,0 +1,62 @@
+"""Outlives the control script: when that dies without a word (kill -9), ends the
+user's processes and reports the run as failed.
+
+Started by the control script with a pipe as stdin. Each line read is a process
+group of the user's; the line "done" means that all is reported. The end of the
+pipe without it means that the control script is gone.
+"""
+import os
+import signal
+import sys
+
+import job as jobs
+import processes
+import service
+
+REASON = "The control script ended without reporting."
+
+
+def main():
+    os.setsid()
+    setup = os.path.dirname(os.path.abspath(__file__))
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    groups = []
+    for line in sys.stdin:
+        word = line.strip()
+        if word == "done":
+            return
+        groups.append(int(word))
+    job = jobs.Job(setup)
+
+    def victims():
+        marked = set(_marked(job.runId))
+        return [p for p in set(processes.below((), groups)) | marked if p != os.getpid()]
+
+    processes.kill_tree(victims, grace=1.0)
+    state = {"phase": "ended", "status": "Failed", "reported": False,
+             "error": {"code": "ServiceError", "message": REASON}}
+    try:
+        service.Service(job).event("Failed", EndTime=service.now(),
+                                   Error={"Code": "ServiceError", "Message": REASON})
+        state["reported"] = True
+    except (service.Refused, service.GaveUp):
+        pass
+    jobs.write_json(os.path.join(setup, "state.json"), state)
+
+
+def _marked(run_id):
+    """Processes that carry the run's id in their environment (Linux)."""
+    marker = ("AZUREML_RUN_ID=" + run_id).encode("utf-8")
+    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
+        if name.isdigit():
+            try:
+                with open("/proc/%s/environ" % name, "rb") as f:
+                    if marker in f.read().split(b"\0"):
+                        yield int(name)
+            except OSError:
+                pass
+
+
+if __name__ == "__main__":
+    main()

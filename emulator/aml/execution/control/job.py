@@ -1,0 +1,49 @@
+"""What the run service asked for: job.json and credentials.json beside this file."""
+import json
+import os
+import tempfile
+
+
+class Job(object):
+    """The settings of one run. Unknown names are an AttributeError."""
+
+    def __init__(self, setup):
+        self.setup = setup
+        self.root = os.path.dirname(setup)
+        self._values = read_json(os.path.join(setup, "job.json"))
+        self.credentials = read_json(os.path.join(setup, "credentials.json"))
+
+    def __getattr__(self, name):
+        try:
+            return self.__dict__["_values"][name]
+        except KeyError:
+            raise AttributeError(name)
+
+    def file(self, name):
+        """Path of a file of ours."""
+        return os.path.join(self.setup, name)
+
+    def ca_file(self):
+        """The CA bundle that came with the job, or None."""
+        path = self.file("ca-bundle.pem")
+        return path if os.path.isfile(path) else None
+
+    def save_credentials(self):
+        write_json(self.file("credentials.json"), self.credentials)
+
+
+def read_json(path):
+    with open(path, "rb") as f:
+        return json.loads(f.read().decode("utf-8"))
+
+
+def write_json(path, value):
+    """Replaces the file in one step, readable by its owner alone."""
+    fd, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
+    try:
+        with os.fdopen(fd, "wb") as f:
+            f.write(json.dumps(value, sort_keys=True).encode("utf-8"))
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

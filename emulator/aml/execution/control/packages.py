@@ -1,0 +1,137 @@
+"""From conda's names and version syntax to pip's."""
+import re
+
+# Conda names whose PyPI name differs; None: libraries that packages from PyPI
+# bring along themselves. All other names are taken to be the same on both.
+NAMES = {
+    "blas": None,
+    "dask-core": "dask",
+    "faiss": "faiss-cpu",
+    "keras-gpu": "keras",
+    "keras-preprocessing": "Keras-Preprocessing",
+    "libxgboost": None,
+    "matplotlib-base": "matplotlib",
+    "msgpack-python": "msgpack",
+    "mkl": None,
+    "mkl-service": None,
+    "mkl_fft": None,
+    "mkl_random": None,
+    "nomkl": None,
+    "numpy-base": "numpy",
+    "opencv": "opencv-python",
+    "pandas-base": "pandas",
+    "pillow": "Pillow",
+    "psycopg2": "psycopg2-binary",
+    "py-lightgbm": "lightgbm",
+    "py-opencv": "opencv-python",
+    "py-xgboost": "xgboost",
+    "py-xgboost-cpu": "xgboost",
+    "pyqt": "PyQt5",
+    "pytables": "tables",
+    "python-graphviz": "graphviz",
+    "pytorch": "torch",
+    "pytorch-cpu": "torch",
+    "pyyaml": "PyYAML",
+    "ruamel_yaml": "ruamel.yaml",
+    "tensorflow-base": "tensorflow",
+    "tensorflow-mkl": "tensorflow",
+    "torchvision-cpu": "torchvision",
+}
+
+# Names that mean the processor's build of the same package where there is no GPU.
+GPU_NAMES = {"tensorflow-gpu": "tensorflow"}
+
+_SPEC = re.compile(r"^\s*(?:(?P<channel>[\w./:-]+)::)?(?P<name>[A-Za-z0-9_.-]+)\s*(?P<rest>.*?)\s*$")
+
+
+class BadSpec(Exception):
+    """A dependency that is not a conda match specification."""
+
+
+class Spec(object):
+    """One conda dependency: name, and a list of (operator, version) that all must hold."""
+
+    def __init__(self, text):
+        match = _SPEC.match(text)
+        if not match or not match.group("name"):
+            raise BadSpec("'%s' is not a conda package specification." % text)
+        self.text = text
+        self.channel = match.group("channel")
+        self.name = match.group("name").lower()
+        self.bounds = parse_bounds(match.group("rest"), text)
+
+
+def parse_bounds(rest, text):
+    """conda's version part: '=1.15', '==1.15.4', '>=1,<2', ' 1.15.*', '=1.15=py36_0'."""
+    rest = rest.strip()
+    if not rest or rest == "*":
+        return []
+    bracket = re.match(r"^\[version=['\"]?([^'\"\]]+)['\"]?\]$", rest)
+    if bracket:
+        rest = bracket.group(1)
+    exact = re.match(r"^={1,2}\s*([^=<>!,|\s]+)(?:=[\w.]+)?$", rest)
+    if exact:
+        version = exact.group(1)
+        if rest.startswith("==") or "=" in rest.lstrip("="):
+            return [("==", version)]
+        return [("=", version)]
+    if re.match(r"^[0-9][\w.*]*(\s+[\w.]+)?$", rest):
+        return [("==", rest.split()[0])] if "*" not in rest.split()[0] else [("=", rest.split()[0])]
+    bounds = []
+    for part in rest.split(","):
+        match = re.match(r"^\s*(>=|<=|==|!=|~=|=|>|<)\s*([\w.*+!-]+)\s*$", part)
+        if not match:
+            raise BadSpec("'%s' is not a conda package specification." % text)
+        bounds.append((match.group(1), match.group(2)))
+    return bounds
+
+
+def to_pip(spec, has_gpu):
+    """(requirement for pip or None, what to say of it or None)."""
+    name, said = spec.name, None
+    if name in GPU_NAMES and not has_gpu:
+        name = GPU_NAMES[name]
+        said = "%s: no NVIDIA GPU is on this machine; installing %s" % (spec.name, name)
+    elif name in NAMES:
+        mapped = NAMES[name]
+        if mapped is None:
+            return None, "%s: what comes from PyPI brings its own; left out" % spec.name
+        if mapped.lower() != name:
+            said = "conda package %s is %s on PyPI" % (spec.name, mapped)
+        name = mapped
+    return name + ",".join(pip_bound(op, version) for op, version in spec.bounds), said
+
+
+def pip_bound(op, version):
+    """conda's '=1.15' means any 1.15; pip says '==1.15.*'."""
+    if op == "=":
+        return "==" + (version if version.endswith("*") else version + ".*")
+    return op + version
+
+
+def numbers(version):
+    """(3, 6, 2) of '3.6.2'; a wildcard or a suffix ends it."""
+    out = []
+    for part in version.split("."):
+        match = re.match(r"^\d+", part)
+        if not match:
+            break
+        out.append(int(match.group(0)))
+    return tuple(out)
+
+
+def admits(bounds, version):
+    """Whether a version, as a tuple of numbers, satisfies all bounds."""
+    return all(_holds(op, numbers(wanted), wanted, version) for op, wanted in bounds)
+
+
+def _holds(op, wanted, text, version):
+    head = version[:len(wanted)]
+    if op in ("=", "~=") or text.endswith("*"):
+        if op == "!=":
+            return head != wanted
+        return head == wanted if op != "~=" else head[:-1] == wanted[:-1] and version >= wanted
+    padded = version + (0,) * (len(wanted) - len(version))
+    wanted = wanted + (0,) * (len(version) - len(wanted))
+    return {"==": padded == wanted, "!=": padded != wanted, ">=": padded >= wanted,
+            "<=": padded <= wanted, ">": padded > wanted, "<": padded < wanted}[op]

@@ -1,0 +1,89 @@
+package execution
+
+import (
+	"context"
+	"fmt"
+	"io"
+)
+
+// Driver has runs done on one kind of target. Its calls may be repeated: a
+// Submit of what is started already only finds it.
+type Driver interface {
+	// Submit brings the job to its machine and starts it there, detached. It
+	// calls j.Save with the handle before anything is started, so that a crash leaves no run unfindable.
+	Submit(ctx context.Context, j Job) (Handle, error)
+	// Status reports each change of the job's state, and returns nil after one
+	// that is final. An error means that the machine is out of reach, not that the job is.
+	Status(ctx context.Context, j Job, h Handle, report func(Status)) error
+	// Cancel has the job end: gently, then by force. When it returns nil, nothing of it is left running.
+	Cancel(ctx context.Context, j Job, h Handle) error
+	// Logs hands each log file of the job (a path such as azureml-logs/60_control_log.txt) to put.
+	Logs(ctx context.Context, j Job, h Handle, put func(path string, r io.Reader) error) error
+	// Release drops the connection that is kept for the job, and with finished the secrets left on the machine.
+	Release(ctx context.Context, j Job, h Handle, finished bool)
+}
+
+// Job is one remote run as a Driver gets it.
+type Job struct {
+	RunID   string
+	Machine machine
+	// Project is the path of the project's zip.
+	Project string
+	// Invocation makes the control scripts' files, for a run that reaches the emulator through proxy.
+	Invocation func(ctx context.Context, proxy string) (*invocation, error)
+	Save       func(Handle) error
+}
+
+// Handle finds a started job again.
+type Handle struct {
+	// ProxyPort is the port on the machine's loopback that leads to the emulator; 0: none.
+	ProxyPort int `json:"proxyPort"`
+}
+
+// Status of a job, as its control script wrote it.
+type Status struct {
+	// Phase is preparing, running, ended, or gone: the job's process is no more, and left no result.
+	Phase  string
+	Result string // of an ended job: Completed, Failed or Canceled
+	Error  *StatusError
+	// LogsSent says that all logs of an ended job are artifacts.
+	LogsSent bool
+	// Said is what a job that is gone printed last.
+	Said string
+}
+
+// StatusError is why a job failed.
+type StatusError struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// Reason classifies a ConnectError.
+type Reason string
+
+// The reasons why a machine cannot be used.
+const (
+	Unreachable    Reason = "Unreachable"
+	LoginRefused   Reason = "LoginRefused"
+	BadKey         Reason = "BadKey"
+	HostKeyChanged Reason = "HostKeyChanged"
+	NotLinux       Reason = "NotLinux"
+	NoPython       Reason = "NoPython"
+	NoForwarding   Reason = "NoForwarding"
+)
+
+// ConnectError says why a machine cannot be used. Its text is fit for the user and holds no secret.
+type ConnectError struct {
+	Reason  Reason
+	Message string
+}
+
+// Error implements error.
+func (e *ConnectError) Error() string { return e.Message }
+
+// Temporary reports whether another try may go better.
+func (e *ConnectError) Temporary() bool { return e.Reason == Unreachable }
+
+func connectError(r Reason, format string, args ...any) *ConnectError {
+	return &ConnectError{Reason: r, Message: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,26 @@
+package aml
+
+import "lazulite.dev/emulator/arm"
+
+func text() *arm.Schema     { return &arm.Schema{Type: "string"} }
+func readOnly() *arm.Schema { return &arm.Schema{ReadOnly: true} }
+
+// workspaceSchema is WorkspaceProperties of machineLearningServices.json 2018-03-01-preview.
+var workspaceSchema = &arm.Schema{Type: "object", Properties: map[string]*arm.Schema{
+	"workspaceid": readOnly(), "creationDate": readOnly(), "provisioningState": readOnly(), "discoveryUrl": readOnly(),
+	"description": {Type: "string", MaxLength: 1024}, "friendlyName": {Type: "string", MaxLength: 255},
+	"containerRegistry": text(), "keyVault": text(), "applicationInsights": text(), "batchaiWorkspace": text(), "storageAccount": text(),
+}}
+
+// computeSchema is Compute of the same document, with the properties of VirtualMachine.
+var computeSchema = &arm.Schema{Type: "object", Required: []string{"computeType"}, Properties: map[string]*arm.Schema{
+	"computeType": text(), "computeLocation": text(), "description": text(), "resourceId": text(),
+	"provisioningState": readOnly(), "provisioningErrors": readOnly(), "createdOn": readOnly(), "modifiedOn": readOnly(), "isAttachedCompute": readOnly(),
+	"properties": {Type: "object", Properties: map[string]*arm.Schema{
+		"virtualMachineSize": text(), "address": text(),
+		// A number, a string of one, or the empty string: sshPort.UnmarshalJSON takes it apart.
+		"sshPort": {},
+		"administratorAccount": {Type: "object", Properties: map[string]*arm.Schema{
+			"username": text(), "password": text(), "publicKeyData": text(), "privateKeyData": text(), "passphrase": text()}},
+	}},
+}}

@@ -1,0 +1,34 @@
+package aml
+
+import "lazulite.dev/emulator/arm"
+
+// Api-versions of the control plane: an SDK's upgrade is a row here.
+var (
+	workspaceVersions = arm.Versions{From: "2018-03-01-preview"}
+	computeVersions   = arm.Versions{From: "2018-03-01-preview"}
+)
+
+// computeShape is how one range of api-versions wants a compute on the wire.
+type computeShape struct {
+	upTo string // inclusive; empty: all later ones
+	// bareID: "id" is the compute's name. SDK 0.1.68 reads id as the name and builds URLs of it.
+	bareID bool
+	// attached: properties.isAttachedCompute, which SDK 1.0.2 and later require.
+	attached bool
+	// nestedError: an operation's error stands in a second "error" (SDK 0.1.68 and 1.0 crash without).
+	nestedError bool
+}
+
+var computeShapes = []computeShape{
+	{upTo: "2018-03-01-preview", bareID: true, nestedError: true},
+	{attached: true, nestedError: true},
+}
+
+func shapeOf(version string) computeShape {
+	for _, s := range computeShapes {
+		if s.upTo == "" || version <= s.upTo {
+			return s
+		}
+	}
+	return computeShapes[len(computeShapes)-1]
+}

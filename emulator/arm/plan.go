@@ -1,0 +1,264 @@
+package arm
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"encoding/json"
+)
+
+// planned is one resource of a deployment, and how far it is.
+type planned struct {
+	ID       ID     `json:"id"`
+	Type     string `json:"type"`
+	Name     string `json:"name"` // all segments
+	Version  string `json:"version"`
+	Location string `json:"location,omitempty"`
+	// Path leads to the resource in the template: an index, and one more for each nesting.
+	Path []int `json:"path"`
+	// DependsOn are folded ids.
+	DependsOn []string `json:"dependsOn,omitempty"`
+	// State is empty, Running, Succeeded, Failed or Skipped.
+	State     string `json:"state,omitempty"`
+	Operation string `json:"operation"`
+	// Before is the etag that the resource had when its turn came; Asked says that the PUT was answered.
+	Before string          `json:"before,omitempty"`
+	Asked  bool            `json:"asked,omitempty"`
+	Status int             `json:"status,omitempty"` // of the PUT
+	Error  json.RawMessage `json:"error,omitempty"`
+	Start  time.Time       `json:"start"`
+	End    time.Time       `json:"end"`
+}
+
+// plan evaluates what says which resources there are, and in what order.
+func (t *template) plan(s *scope) ([]*planned, error) {
+	var out []*planned
+	declared := map[string][]any{}
+	var walk func(list []any, parent *planned, path []int) error
+	walk = func(list []any, parent *planned, path []int) error {
+		for i, raw := range list {
+			obj, ok := raw.(map[string]any)
+			if !ok {
+				return errTemplate("The template resource at index '%d' is no object", i)
+			}
+			p, err := planOne(obj, s, parent, append(slices.Clone(path), i))
+			if err != nil {
+				return err
+			}
+			key := p.ID.Key()
+			if _, twice := declared[key]; twice {
+				return errTemplate("The resource '%s' is defined multiple times in a template. Please see https://aka.ms/arm-template/#resources for usage details", p.ID)
+			}
+			deps, err := dependencies(obj, s, p)
+			if err != nil {
+				return err
+			}
+			if parent != nil {
+				deps = append(deps, parent.ID.String())
+			}
+			declared[key] = deps
+			out = append(out, p)
+			if nested, _ := memberOf(obj, "resources"); nested != nil {
+				children, ok := nested.([]any)
+				if !ok {
+					return errTemplate("The member 'resources' of the template resource '%s' is no array", p.Name)
+				}
+				if err := walk(children, p, p.Path); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	if err := walk(t.resources, nil, nil); err != nil {
+		return nil, err
+	}
+	for _, p := range out {
+		for _, d := range declared[p.ID.Key()] {
+			name := d.(string)
+			to := findPlanned(out, name)
+			if to == nil {
+				return nil, errTemplate("The resource '%s' is not defined in the template. Please see https://aka.ms/arm-template for usage details", name)
+			}
+			if key := to.ID.Key(); !slices.Contains(p.DependsOn, key) {
+				p.DependsOn = append(p.DependsOn, key)
+			}
+		}
+		t.implied(p, out, s)
+	}
+	return out, checkCycles(out)
+}
+
+func planOne(obj map[string]any, s *scope, parent *planned, path []int) (*planned, error) {
+	if c, _ := memberOf(obj, "copy"); c != nil {
+		return nil, errTemplate("The template resource has the member 'copy', which is not supported")
+	}
+	field := func(name string, required bool) (string, error) {
+		raw, _ := memberOf(obj, name)
+		if raw == nil && !required {
+			return "", nil
+		}
+		v, err := s.resolve(raw)
+		if err != nil {
+			return "", errTemplate("%s", capital(err))
+		}
+		text, ok := v.(string)
+		if !ok || text == "" {
+			return "", errTemplate("The template resource at index '%d' is not valid: the '%s' property is required and must be a string", path[0], name)
+		}
+		return text, nil
+	}
+	p := &planned{Path: path}
+	var err error
+	for _, f := range []struct {
+		to       *string
+		name     string
+		required bool
+	}{{&p.Type, "type", true}, {&p.Name, "name", true}, {&p.Version, "apiVersion", true}, {&p.Location, "location", false}} {
+		if *f.to, err = field(f.name, f.required); err != nil {
+			return nil, err
+		}
+	}
+	group := s.group.ID.ResourceGroup()
+	if other, err := field("resourceGroup", false); err != nil {
+		return nil, err
+	} else if other != "" {
+		group = other
+	}
+	sub := s.sub.ID
+	if other, err := field("subscriptionId", false); err != nil {
+		return nil, err
+	} else if other != "" {
+		sub = other
+	}
+	if parent != nil && !strings.Contains(strings.SplitN(p.Type, "/", 2)[0], ".") {
+		p.Type, p.Name = parent.Type+"/"+p.Type, parent.Name+"/"+p.Name
+	}
+	if strings.Count(p.Type, "/") != strings.Count(p.Name, "/")+1 {
+		return nil, errTemplate("The template resource '%s' for type '%s' has incorrect segment lengths. A nested resource type must have identical number of segments as its resource name. A root resource type must have segment length one greater than its resource name. Please see https://aka.ms/arm-template/#resources for usage details", p.Name, p.Type)
+	}
+	if p.ID, err = ParseID(ID{"/subscriptions/" + sub + "/resourceGroups/" + group}.Child(p.Type, p.Name).String()); err != nil {
+		return nil, errTemplate("The template resource '%s' is not valid: %s", p.Name, err)
+	}
+	if raw, ok := memberOf(obj, "condition"); ok && raw != nil {
+		v, err := s.resolve(raw)
+		if err != nil {
+			return nil, errTemplate("%s", capital(err))
+		}
+		yes, err := boolOf(v)
+		if err != nil {
+			return nil, errTemplate("The condition of the template resource '%s' is not valid: %s", p.Name, err)
+		}
+		if !yes {
+			p.State = "Skipped"
+		}
+	}
+	return p, nil
+}
+
+func dependencies(obj map[string]any, s *scope, p *planned) ([]any, error) {
+	raw, _ := memberOf(obj, "dependsOn")
+	if raw == nil {
+		return nil, nil
+	}
+	v, err := s.resolve(raw)
+	if err != nil {
+		return nil, errTemplate("%s", capital(err))
+	}
+	list, ok := v.([]any)
+	if !ok {
+		return nil, errTemplate("The 'dependsOn' of the template resource '%s' is no array", p.Name)
+	}
+	for _, d := range list {
+		if _, ok := d.(string); !ok {
+			return nil, errTemplate("The 'dependsOn' of the template resource '%s' holds what is no string", p.Name)
+		}
+	}
+	return list, nil
+}
+
+// findPlanned takes an id, "type/name" in either order of segments, or a bare name.
+func findPlanned(all []*planned, name string) *planned {
+	want := fold(strings.TrimSuffix(name, "/"))
+	for _, p := range all {
+		id := p.ID.Key()
+		_, tail, _ := strings.Cut(id, "/providers/")
+		if want == id || want == tail || want == fold(p.Type+"/"+p.Name) || want == fold(p.Name) {
+			return p
+		}
+	}
+	return nil
+}
+
+// implied adds a dependency for each reference to a resource of the same template.
+func (t *template) implied(p *planned, all []*planned, s *scope) {
+	_ = visit(t.body(p.Path), func(c callNode) error {
+		name := fold(c.name)
+		if len(c.args) == 0 || name != "reference" && !strings.HasPrefix(name, "list") {
+			return nil
+		}
+		// What can't be known yet names no resource of the template.
+		v, err := c.args[0].eval(s)
+		if err != nil {
+			return nil
+		}
+		if text, ok := v.(string); ok {
+			if to := findPlanned(all, text); to != nil && to != p && !slices.Contains(p.DependsOn, to.ID.Key()) {
+				p.DependsOn = append(p.DependsOn, to.ID.Key())
+			}
+		}
+		return nil
+	})
+}
+
+// body is a resource of the template without the resources inside it.
+func (t *template) body(path []int) map[string]any {
+	list := t.resources
+	var obj map[string]any
+	for _, i := range path {
+		obj = list[i].(map[string]any)
+		nested, _ := memberOf(obj, "resources")
+		list, _ = nested.([]any)
+	}
+	out := map[string]any{}
+	for k, v := range obj {
+		switch fold(k) {
+		case "resources", "dependson", "condition", "apiversion", "type", "name", "comments", "copy", "scope", "resourcegroup", "subscriptionid", "metadata":
+		default:
+			out[k] = v
+		}
+	}
+	return out
+}
+
+func checkCycles(all []*planned) error {
+	done := map[string]int{}
+	byKey := map[string]*planned{}
+	for _, p := range all {
+		byKey[p.ID.Key()] = p
+	}
+	var see func(p *planned) error
+	see = func(p *planned) error {
+		switch done[p.ID.Key()] {
+		case 1:
+			return errTemplate("Circular dependency detected on resource: '%s'. Please see https://aka.ms/arm-template/#resources for usage details", p.ID)
+		case 2:
+			return nil
+		}
+		done[p.ID.Key()] = 1
+		for _, d := range p.DependsOn {
+			if err := see(byKey[d]); err != nil {
+				return err
+			}
+		}
+		done[p.ID.Key()] = 2
+		return nil
+	}
+	for _, p := range all {
+		if err := see(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,250 @@
+// Package emulator is lazulite as a library: a local Azure of October 2018 in
+// which Azure Machine Learning's training really runs.
+//
+//	e, err := emulator.New(emulator.Config{})
+//	err = e.Open(ctx)
+//	defer e.Close(ctx)
+//	env := e.Env() // what an unmodified client needs
+//
+// It is the composition root, the only package that knows all the fakes; what
+// a request does is found in the packages below. The zero Config listens on a
+// free loopback port and keeps its state in a temporary folder.
+package emulator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"lazulite.dev/emulator/aad"
+	"lazulite.dev/emulator/aml"
+	"lazulite.dev/emulator/arm"
+	"lazulite.dev/emulator/blob"
+	"lazulite.dev/emulator/clock"
+	"lazulite.dev/emulator/engine"
+	"lazulite.dev/emulator/front"
+	"lazulite.dev/emulator/hardware"
+	"lazulite.dev/emulator/store"
+	"lazulite.dev/fakes/dsvm"
+)
+
+// Config of an Emulator. Each field may be left zero.
+type Config struct {
+	// Listen is host:port of the one port that speaks everything; empty: 127.0.0.1 and a free port.
+	Listen string
+	// Also are more addresses to listen on, such as 127.0.0.1:443 for clients that find the names by DNS.
+	Also []string
+	// Dir keeps the state over restarts; empty: a temporary folder that Close removes.
+	Dir string
+	// Clock; nil: the real one.
+	Clock clock.Clock
+	// Seed of all randomness that a lifecycle has; zero: taken from the clock. It is logged.
+	Seed int64
+	// Lifecycle is fast, real or chaos; empty: fast.
+	Lifecycle string
+	// Engine that machines run on; nil: processes of this host.
+	Engine engine.Engine
+	// Hardware; nil: this host.
+	Hardware *hardware.Host
+	// Offline refuses to tunnel to hosts that are not emulated.
+	Offline bool
+	Logger  *slog.Logger
+}
+
+// Emulator is one instance.
+type Emulator struct {
+	cfg      Config
+	log      *slog.Logger
+	dir      string
+	lock     *os.File
+	identity Identity
+
+	store     *store.Store
+	authority *aad.Authority
+	blob      *blob.Service
+	engine    engine.Engine
+	vms       *dsvm.Fake
+	aml       *aml.Service
+	arm       *arm.Engine
+	front     *front.Front
+
+	closeOnce sync.Once
+	closeErr  error
+	stop      chan struct{}
+	stopOnce  sync.Once
+}
+
+// New makes an emulator; Open starts it. A Dir that another emulator has open is refused with ErrLocked.
+func New(cfg Config) (*Emulator, error) {
+	e := &Emulator{cfg: cfg, log: cfg.Logger, dir: cfg.Dir, stop: make(chan struct{})}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	if e.cfg.Clock == nil {
+		e.cfg.Clock = clock.Real()
+	}
+	if e.cfg.Listen == "" {
+		e.cfg.Listen = "127.0.0.1:0"
+	}
+	if e.cfg.Lifecycle == "" {
+		e.cfg.Lifecycle = "fast"
+	}
+	if e.cfg.Seed == 0 {
+		e.cfg.Seed = e.cfg.Clock.Now().UnixNano()
+	}
+	if err := e.build(); err != nil {
+		return nil, errors.Join(err, e.Close(context.Background()))
+	}
+	return e, nil
+}
+
+func (e *Emulator) build() error {
+	var err error
+	if e.dir == "" {
+		if e.dir, err = os.MkdirTemp("", "lazulite-"); err != nil {
+			return fmt.Errorf("emulator: %w", err)
+		}
+	} else if err = os.MkdirAll(e.dir, 0o700); err != nil {
+		return fmt.Errorf("emulator: %w", err)
+	}
+	if e.lock, err = lockDir(e.dir); err != nil {
+		return err
+	}
+	if e.identity, err = loadIdentity(filepath.Join(e.dir, "identity.json")); err != nil {
+		return err
+	}
+	if e.store, err = store.Open(store.Config{Path: filepath.Join(e.dir, "state", "lazulite.db")}); err != nil {
+		return err
+	}
+	cfg, id := e.cfg, e.identity
+	if e.authority, err = aad.New(aad.Config{Store: e.store, Clock: cfg.Clock, Tenant: id.Tenant,
+		Clients: map[string]string{id.ClientID: id.ClientSecret}, Logger: e.log}); err != nil {
+		return err
+	}
+	if e.blob, err = blob.New(blob.Config{Store: e.store, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "blobs"), Logger: e.log}); err != nil {
+		return err
+	}
+	if e.front, err = front.New(front.Config{Listen: cfg.Listen, Also: cfg.Also, Dir: filepath.Join(e.dir, "tls"),
+		Hosts: e.hosts(), Offline: cfg.Offline, Logger: e.log}); err != nil {
+		return err
+	}
+	e.engine = cfg.Engine
+	if e.engine == nil {
+		if e.engine, err = engine.NewProcess(engine.Config{Dir: filepath.Join(e.dir, "process"), Clock: cfg.Clock, Logger: e.log}); err != nil {
+			return err
+		}
+	}
+	if cfg.Hardware == nil {
+		cfg.Hardware = hardware.New(hardware.Config{})
+	}
+	e.vms = dsvm.New(dsvm.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "machines"),
+		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 0)), Lifecycle: cfg.Lifecycle, Hardware: cfg.Hardware, Logger: e.log})
+	if e.aml, err = aml.New(aml.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Blob: e.blob, Dir: filepath.Join(e.dir, "runs"),
+		Tenant: id.Tenant, Issue: e.authority.Issue, Verify: e.authority.Verify,
+		ARM: roundTripper(func(r *http.Request) (*http.Response, error) { return e.arm.Transport().RoundTrip(r) }), ARMToken: e.serviceToken,
+		ProxyURL: func() string { return "http://" + e.front.Addr() }, BundleFile: e.front.BundleFile()}); err != nil {
+		return err
+	}
+	if e.arm, err = arm.New(arm.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Tenant: id.Tenant,
+		Subscriptions: []arm.Subscription{{ID: id.Subscription, DisplayName: "lazulite"}},
+		Providers:     append(append(passiveProviders(e.blob), e.vms.Providers()...), e.aml.Provider()),
+		Authenticate:  e.authenticate}); err != nil {
+		return err
+	}
+	return nil
+}
+
+// roundTripper is a function as a RoundTripper: aml is made before the engine that it calls.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// serviceToken is the run service's own identity towards the resource manager.
+func (e *Emulator) serviceToken(ctx context.Context) (string, error) {
+	return e.authority.Issue(ctx, aad.Claims{Audience: aad.AudienceManagement, Tenant: e.identity.Tenant,
+		AppID: serviceAppID, ObjectID: serviceAppID, Expires: e.cfg.Clock.Now().Add(time.Hour)})
+}
+
+func (e *Emulator) authenticate(r *http.Request) error {
+	_, err := e.authority.VerifyRequest(r, aad.AudienceManagement, aad.AudienceARM)
+	var refused *aad.Error
+	if errors.As(err, &refused) {
+		return &arm.Error{Status: http.StatusUnauthorized, Code: refused.Code, Message: refused.Message,
+			Header: http.Header{"Www-Authenticate": {refused.Challenge}}}
+	}
+	return err
+}
+
+// Open takes up what was unfinished and listens. When it returns, the first
+// request will be answered.
+func (e *Emulator) Open(ctx context.Context) error {
+	e.log.Info("lazulite", "seed", e.cfg.Seed, "lifecycle", e.cfg.Lifecycle, "engine", e.engine.Name(), "dir", e.dir)
+	if err := e.front.Open(ctx); err != nil {
+		return fmt.Errorf("emulator: %w", err)
+	}
+	if err := e.vms.Open(ctx); err != nil {
+		return fmt.Errorf("emulator: virtual machines: %w", err)
+	}
+	if err := e.arm.Open(ctx); err != nil {
+		return fmt.Errorf("emulator: %w", err)
+	}
+	if err := e.aml.Open(ctx, e.arm); err != nil {
+		return fmt.Errorf("emulator: %w", err)
+	}
+	return nil
+}
+
+// Close stops everything, newest first, and removes a temporary Dir.
+func (e *Emulator) Close(ctx context.Context) error {
+	e.closeOnce.Do(func() {
+		var errs []error
+		if e.front != nil {
+			errs = append(errs, e.front.Close(ctx))
+		}
+		if e.aml != nil {
+			errs = append(errs, e.aml.Close(ctx))
+		}
+		if e.arm != nil {
+			errs = append(errs, e.arm.Close(ctx))
+		}
+		if e.vms != nil {
+			errs = append(errs, e.vms.Close(ctx))
+		}
+		if e.engine != nil {
+			errs = append(errs, e.engine.Close(ctx))
+		}
+		if e.blob != nil {
+			errs = append(errs, e.blob.Close(ctx))
+		}
+		if e.store != nil {
+			errs = append(errs, e.store.Close())
+		}
+		if e.lock != nil {
+			errs = append(errs, e.lock.Close())
+		}
+		if e.cfg.Dir == "" && e.dir != "" {
+			errs = append(errs, os.RemoveAll(e.dir))
+		}
+		e.closeErr = errors.Join(errs...)
+	})
+	return e.closeErr
+}
+
+// Addr is host:port of the door: CONNECT proxy, TLS and management at once.
+func (e *Emulator) Addr() string { return e.front.Addr() }
+
+// URL is where the management interface and the MSI endpoint are.
+func (e *Emulator) URL() string { return "http://" + e.front.Addr() }
+
+// Stopped is closed when a client of the management interface asks the emulator to stop.
+func (e *Emulator) Stopped() <-chan struct{} { return e.stop }
+
+// Transport reaches every emulated host in process, with no socket and no TLS.
+func (e *Emulator) Transport() http.RoundTripper { return e.front.Transport() }

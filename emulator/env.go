@@ -1,0 +1,40 @@
+package emulator
+
+import (
+	"path/filepath"
+	"sort"
+)
+
+// Var is one environment variable.
+type Var struct{ Name, Value string }
+
+// Env is all that an unmodified client needs in its environment, sorted by name.
+//
+// The proxy is how the SDK of 2018 is reached, whose host names are hard-coded;
+// the bundle is the machine's public roots and ours, so that everything else
+// that the same process fetches goes on working.
+func (e *Emulator) Env() []Var {
+	return EnvFor(e.front.Addr(), e.dir, e.front.CAFile(), e.front.BundleFile(), e.identity)
+}
+
+// EnvFor is Env for an emulator of another process, by what its data folder tells of it.
+func EnvFor(addr, dir, caFile, bundleFile string, id Identity) []Var {
+	proxy := "http://" + addr
+	direct := "127.0.0.1,localhost,::1"
+	vars := []Var{
+		{"HTTPS_PROXY", proxy}, {"https_proxy", proxy},
+		{"NO_PROXY", direct}, {"no_proxy", direct},
+		// requests, msrest and adal; OpenSSL and Go; curl and pycurl; Node; websocket-client of az 2.0.50.
+		{"REQUESTS_CA_BUNDLE", bundleFile}, {"SSL_CERT_FILE", bundleFile}, {"CURL_CA_BUNDLE", bundleFile},
+		{"NODE_EXTRA_CA_CERTS", caFile}, {"WEBSOCKET_CLIENT_CA_BUNDLE", bundleFile},
+		{"AZURE_TENANT_ID", id.Tenant}, {"AZURE_CLIENT_ID", id.ClientID}, {"AZURE_CLIENT_SECRET", id.ClientSecret},
+		{"AZURE_SUBSCRIPTION_ID", id.Subscription},
+		// az's own folder, so that the user's real log-in stays out of this.
+		{"AZURE_CONFIG_DIR", filepath.Join(dir, "azure")},
+		{"AZURE_CORE_COLLECT_TELEMETRY", "no"},
+		// With this, code that passes no auth to the SDK is logged in without a person.
+		{"MSI_ENDPOINT", proxy + "/msi/token"},
+	}
+	sort.Slice(vars, func(i, j int) bool { return vars[i].Name < vars[j].Name })
+	return vars
+}

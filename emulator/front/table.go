@@ -1,0 +1,147 @@
+package front
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// table finds the row of a host name; the rows' order decides between several.
+type table struct {
+	rows  []Host
+	exact map[string]int
+	one   map[string]int // "*.x" by x
+	deep  map[string]int // "**.x" by x
+	any   int            // "*", or -1
+}
+
+func newTable(hosts []Host) (*table, error) {
+	t := &table{rows: hosts, exact: map[string]int{}, one: map[string]int{}, deep: map[string]int{}, any: -1}
+	for i, h := range hosts {
+		pattern := strings.ToLower(h.Pattern)
+		in, name := t.exact, pattern
+		switch {
+		case pattern == "*":
+			if t.any < 0 {
+				t.any = i
+			}
+			continue
+		case strings.HasPrefix(pattern, "**."):
+			in, name = t.deep, pattern[3:]
+		case strings.HasPrefix(pattern, "*."):
+			in, name = t.one, pattern[2:]
+		}
+		name = fold(name)
+		if !validName(name) {
+			return nil, fmt.Errorf("front: Config.Hosts: %q is no pattern of host names", h.Pattern)
+		}
+		if _, ok := in[name]; !ok {
+			in[name] = i
+		}
+	}
+	return t, nil
+}
+
+// find returns the first row that matches a folded host name; "*" does not count.
+func (t *table) find(name string) (Host, bool) {
+	best := len(t.rows)
+	if i, ok := t.exact[name]; ok {
+		best = i
+	}
+	if i := strings.IndexByte(name, '.'); i > 0 {
+		if j, ok := t.one[name[i+1:]]; ok && j < best {
+			best = j
+		}
+		for rest := name; len(t.deep) > 0; {
+			i := strings.IndexByte(rest, '.')
+			if i < 0 {
+				break
+			}
+			rest = rest[i+1:]
+			if j, ok := t.deep[rest]; ok && j < best {
+				best = j
+			}
+		}
+	}
+	if best == len(t.rows) {
+		return Host{}, false
+	}
+	return t.rows[best], true
+}
+
+// direct is find for a request that came to us by itself: "*" counts.
+func (t *table) direct(name string) (Host, bool) {
+	h, ok := t.find(name)
+	if !ok && t.any >= 0 {
+		return t.rows[t.any], true
+	}
+	return h, ok
+}
+
+// proxied is find for a request that a client wants passed on to name:port: a
+// handler stands for the host's web ports and for ourselves, not for whatever
+// else may listen there (a notebook server on localhost).
+func (f *Front) proxied(name, port string) (Host, bool) {
+	h, ok := f.table.find(name)
+	if !ok || h.Handler == nil || port == "443" || port == "80" || f.own(name, port) {
+		return h, ok
+	}
+	return Host{}, false
+}
+
+// hostPort splits a Host header or a CONNECT target, and folds the name.
+func hostPort(s, defaultPort string) (name, port string) {
+	if h, p, err := net.SplitHostPort(s); err == nil {
+		return fold(h), p
+	}
+	return fold(s), defaultPort
+}
+
+// fold is the form of a host name in which the table holds it.
+func fold(name string) string {
+	name = strings.TrimSuffix(name, ".")
+	if strings.HasPrefix(name, "[") {
+		name = strings.Trim(name, "[]")
+	}
+	for i := range len(name) {
+		if 'A' <= name[i] && name[i] <= 'Z' {
+			name = strings.ToLower(name)
+			break
+		}
+	}
+	if strings.IndexByte(name, ':') >= 0 {
+		if ip, err := netip.ParseAddr(name); err == nil {
+			return ip.Unmap().String()
+		}
+	}
+	return name
+}
+
+// validName reports whether a folded name is a DNS name or an IP address.
+func validName(name string) bool {
+	if _, err := netip.ParseAddr(name); err == nil {
+		return true
+	}
+	if name == "" || len(name) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) > 63 {
+			return false
+		}
+		for _, c := range []byte(label) {
+			if c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// notEmulated answers for a name of Azure that has no handler.
+func notEmulated(w http.ResponseWriter, name string) {
+	writeError(w, http.StatusNotImplemented, "NotImplemented",
+		"lazulite does not emulate '"+name+"', and does not pass requests for Azure's names on.")
+}

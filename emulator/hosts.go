@@ -1,0 +1,73 @@
+package emulator
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"lazulite.dev/emulator/front"
+)
+
+// hosts is the table from Azure's names to what answers for them. The last
+// rows are names of Azure that lazulite knows and does not emulate: they are
+// refused with words, never tunnelled to the real cloud.
+func (e *Emulator) hosts() []front.Host {
+	authority := http.Handler(e.authority)
+	// The door is made before what is behind it: its bundle is what runs have to trust.
+	manager := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.arm.ServeHTTP(w, r) })
+	learning := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.aml.ServeHTTP(w, r) })
+	table := []front.Host{
+		{Pattern: "management.azure.com", Handler: manager},
+		{Pattern: "login.microsoftonline.com", Handler: authority},
+		{Pattern: "login.windows.net", Handler: authority},
+		{Pattern: "login.microsoft.com", Handler: authority},
+		{Pattern: "sts.windows.net", Handler: authority},
+		{Pattern: "**.azureml.net", Handler: learning},
+		{Pattern: "**.azureml.ms", Handler: learning},
+		{Pattern: "*.blob.core.windows.net", Handler: e.blob},
+		{Pattern: "localhost", Handler: http.HandlerFunc(e.serveLocal)},
+		{Pattern: "127.0.0.1", Handler: http.HandlerFunc(e.serveLocal)},
+		{Pattern: "[::1]", Handler: http.HandlerFunc(e.serveLocal)},
+		{Pattern: "169.254.169.254", Handler: authority},
+	}
+	for _, name := range []string{"graph.windows.net", "graph.microsoft.com", "management.core.windows.net", "*.vault.azure.net",
+		"*.azurecr.io", "*.queue.core.windows.net", "*.table.core.windows.net", "*.file.core.windows.net", "*.dfs.core.windows.net",
+		"*.database.windows.net", "*.azurehdinsight.net", "*.azurecontainer.io", "**.services.visualstudio.com", "**.azure.com"} {
+		table = append(table, front.Host{Pattern: name, Handler: http.HandlerFunc(notEmulated)})
+	}
+	return table
+}
+
+// notEmulated says in Azure's envelope that nothing is behind a name.
+func notEmulated(w http.ResponseWriter, r *http.Request) {
+	body, _ := json.Marshal(map[string]any{"error": map[string]string{"code": "NotSupported",
+		"message": "lazulite does not emulate " + r.Host + "."}})
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(http.StatusNotImplemented)
+	_, _ = w.Write(body)
+}
+
+// armRoots are the first path segments of the resource manager when it is
+// reached by the emulator's own address (az cloud register).
+var armRoots = []string{"subscriptions", "providers", "tenants", "metadata", "locations", "resources"}
+
+// serveLocal tells apart by path what comes to the emulator's own address: a
+// registered cloud has its resource manager and its authority on one host.
+func (e *Emulator) serveLocal(w http.ResponseWriter, r *http.Request) {
+	first, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	if strings.EqualFold(first, "metadata") && strings.HasPrefix(strings.ToLower(rest), "identity") {
+		e.authority.ServeHTTP(w, r)
+		return
+	}
+	for _, root := range armRoots {
+		if strings.EqualFold(first, root) {
+			e.arm.ServeHTTP(w, r)
+			return
+		}
+	}
+	if first == "lazulite" || first == "" {
+		e.serveManagement(w, r)
+		return
+	}
+	e.authority.ServeHTTP(w, r)
+}

@@ -1,0 +1,96 @@
+package emulator
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Well-known ids. They are the same for every instance: the SDK caches a
+// workspace's addresses in the user's home under its subscription for ever,
+// and they hold wherever the emulator listens.
+const (
+	defaultTenant       = "1a2c1a2c-0018-4018-8018-a2018102018a"
+	defaultSubscription = "1a2c1a2c-0018-4018-8018-520181020185"
+	defaultClientID     = "1a2c1a2c-0018-4018-8018-c2018102018c"
+	// serviceAppID is Azure Machine Learning's own application.
+	serviceAppID = "0736f41a-0425-4b46-bdb5-1563eff02385"
+)
+
+// ErrLocked says that another emulator has the folder open.
+var ErrLocked = errors.New("emulator: the data folder is in use by another lazulite")
+
+// Identity is what a client logs in with.
+type Identity struct {
+	Tenant       string `json:"tenant"`
+	Subscription string `json:"subscription"`
+	ClientID     string `json:"clientId"`
+	ClientSecret string `json:"clientSecret"`
+	// AdminToken guards the management interface.
+	AdminToken string `json:"adminToken"`
+}
+
+// Identity returns the credentials of this instance.
+func (e *Emulator) Identity() Identity { return e.identity }
+
+// loadIdentity reads the instance's credentials, or makes them at the first start. The file is its owner's alone.
+func loadIdentity(path string) (Identity, error) {
+	b, err := os.ReadFile(path)
+	if err == nil {
+		var id Identity
+		if err := json.Unmarshal(b, &id); err != nil {
+			return Identity{}, fmt.Errorf("emulator: %s: %w", path, err)
+		}
+		return id, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return Identity{}, fmt.Errorf("emulator: %w", err)
+	}
+	id := Identity{Tenant: defaultTenant, Subscription: defaultSubscription, ClientID: defaultClientID,
+		ClientSecret: secret(), AdminToken: secret()}
+	if b, err = json.MarshalIndent(id, "", "  "); err != nil {
+		return Identity{}, err
+	}
+	return id, writeFile(path, b, 0o600)
+}
+
+// writeFile replaces a file whole, so that a crash leaves the old or the new one.
+func writeFile(path string, b []byte, mode fs.FileMode) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return fmt.Errorf("emulator: %w", err)
+	}
+	_, werr := tmp.Write(b)
+	if err := errors.Join(werr, tmp.Chmod(mode), tmp.Close()); err != nil {
+		return errors.Join(fmt.Errorf("emulator: %s: %w", path, err), os.Remove(tmp.Name()))
+	}
+	return os.Rename(tmp.Name(), path)
+}
+
+func secret() string {
+	b := make([]byte, 30)
+	_, _ = rand.Read(b)
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// lockDir takes the folder for this process; the kernel frees it when the process ends, however it ends.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("emulator: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%w: %s", ErrLocked, dir)
+		}
+		return nil, fmt.Errorf("emulator: lock %s: %w", dir, err)
+	}
+	return f, nil
+}

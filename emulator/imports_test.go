@@ -1,0 +1,122 @@
+package emulator_test
+
+import (
+	"encoding/json"
+	"os/exec"
+	"path"
+	"strings"
+	"testing"
+)
+
+const module = "lazulite.dev/"
+
+// allowed says which packages of ours each package may import, besides those
+// below it in the same row's own tree. It is docs/design.md's picture: arrows
+// point down only.
+var allowed = map[string][]string{
+	"emulator/store":         {},
+	"emulator/clock":         {},
+	"emulator/hardware":      {},
+	"emulator/front":         {},
+	"emulator/aad":           {"emulator/store", "emulator/clock"},
+	"emulator/blob":          {"emulator/store", "emulator/clock"},
+	"emulator/arm":           {"emulator/store", "emulator/clock"},
+	"emulator/engine":        {"emulator/hardware", "emulator/clock"},
+	"emulator/engine/*":      {"emulator/engine", "emulator/hardware", "emulator/clock"},
+	"emulator/sshd":          {"emulator/engine", "emulator/clock"},
+	"emulator/aml":           {"emulator/aml/*", "emulator/arm", "emulator/blob", "emulator/aad", "emulator/store", "emulator/clock"},
+	"emulator/aml/plane":     {"emulator/aad", "emulator/clock"},
+	"emulator/aml/history":   {"emulator/aml/plane", "emulator/aad", "emulator/store", "emulator/clock"},
+	"emulator/aml/assets":    {"emulator/aml/plane", "emulator/blob", "emulator/store", "emulator/clock"},
+	"emulator/aml/execution": {"emulator/aml/plane", "emulator/aml/history", "emulator/aml/assets", "emulator/store", "emulator/clock"},
+	"fakes/*":                {"emulator/arm", "emulator/engine", "emulator/sshd", "emulator/hardware", "emulator/clock"},
+	"emulator":               {"emulator/*", "fakes/*"},
+	"conformance":            {"conformance/*"},
+	"conformance/*":          {"conformance", "conformance/*"},
+	"bench":                  {},
+	"clients/*":              {},
+	"clients":                {},
+	"cmd/*":                  {"emulator", "emulator/*", "conformance", "conformance/*", "clients/requirements"},
+}
+
+// confined third parties: only these packages may import them, so that a
+// library can be changed in one place.
+var confined = []struct{ library, to, reason string }{
+	{"modernc.org/sqlite", "emulator/store", "where the state lives is the store's business"},
+	{"github.com/elazarl/goproxy", "emulator/front", "the proxy is the front's business"},
+	{"github.com/golang-jwt/jwt", "emulator/aad", "tokens are made and checked in one place"},
+	{"github.com/NVIDIA/go-nvml", "emulator/hardware", "it needs cgo and a driver"},
+	{"github.com/gliderlabs/ssh", "emulator/sshd", "the server side of SSH"},
+	{"github.com/testcontainers/testcontainers-go", "emulator/engine/docker", "it is built for tests and must stay behind engine.Engine"},
+	{"github.com/onsi", "conformance", "a test framework has no place in the emulator"},
+	{"github.com/spf13/cobra", "cmd", "flags are read in main alone"},
+}
+
+type pkg struct {
+	ImportPath   string
+	Imports      []string
+	TestImports  []string
+	XTestImports []string
+}
+
+// TestImportGraph pins the arrows of docs/design.md.
+func TestImportGraph(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", module+"...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	seen := 0
+	for dec := json.NewDecoder(strings.NewReader(string(out))); dec.More(); {
+		var p pkg
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		seen++
+		name := strings.TrimPrefix(p.ImportPath, module)
+		row, ok := rowOf(name)
+		if !ok {
+			t.Errorf("%s has no row in the import table: give it one, and docs/design.md too", name)
+			continue
+		}
+		for _, i := range p.Imports {
+			if ours, ok := strings.CutPrefix(i, module); ok && !matchAny(row, ours) {
+				t.Errorf("%s imports %s, which the design does not allow", name, ours)
+			}
+			for _, c := range confined {
+				if (i == c.library || strings.HasPrefix(i, c.library+"/")) && name != c.to && !strings.HasPrefix(name, c.to+"/") {
+					t.Errorf("%s imports %s, which is confined to %s: %s", name, i, c.to, c.reason)
+				}
+			}
+		}
+	}
+	if seen < 10 {
+		t.Fatalf("go list named only %d packages", seen)
+	}
+}
+
+func rowOf(name string) ([]string, bool) {
+	if row, ok := allowed[name]; ok {
+		return row, true
+	}
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+		if row, ok := allowed[dir+"/*"]; ok {
+			return row, true
+		}
+		if row, ok := allowed[dir]; ok {
+			return row, true
+		}
+	}
+	return nil, false
+}
+
+func matchAny(patterns []string, name string) bool {
+	for _, p := range patterns {
+		if p == name {
+			return true
+		}
+		if stem, ok := strings.CutSuffix(p, "/*"); ok && strings.HasPrefix(name, stem+"/") {
+			return true
+		}
+	}
+	return false
+}

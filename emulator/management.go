@@ -1,0 +1,73 @@
+package emulator
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
+)
+
+// Version of lazulite.
+const Version = "0.1.0"
+
+// Status is what the management interface and `lazulite status` tell.
+type Status struct {
+	Version      string `json:"version"`
+	PID          int    `json:"pid"`
+	Address      string `json:"address"`
+	Dir          string `json:"dir"`
+	Engine       string `json:"engine"`
+	Lifecycle    string `json:"lifecycle"`
+	Seed         int64  `json:"seed"`
+	Offline      bool   `json:"offline"`
+	Ephemeral    bool   `json:"ephemeral"`
+	Tenant       string `json:"tenant"`
+	Subscription string `json:"subscription"`
+	CAFile       string `json:"caFile"`
+	BundleFile   string `json:"bundleFile"`
+	Goroutines   int    `json:"goroutines"`
+}
+
+// Status of this instance.
+func (e *Emulator) Status() Status {
+	return Status{Version: Version, PID: os.Getpid(), Address: e.front.Addr(), Dir: e.dir, Engine: e.engine.Name(),
+		Lifecycle: e.cfg.Lifecycle, Seed: e.cfg.Seed, Offline: e.cfg.Offline, Ephemeral: e.cfg.Dir == "",
+		Tenant: e.identity.Tenant, Subscription: e.identity.Subscription,
+		CAFile: e.front.CAFile(), BundleFile: e.front.BundleFile(), Goroutines: runtime.NumGoroutine()}
+}
+
+// serveManagement is what Azure does not have: /lazulite/status, /lazulite/ca.pem
+// and, with the instance's admin token, /lazulite/stop. The token keeps out the
+// pages that a browser on this machine shows.
+func (e *Emulator) serveManagement(w http.ResponseWriter, r *http.Request) {
+	switch path := strings.TrimSuffix(r.URL.Path, "/"); {
+	case r.Method == http.MethodGet && (path == "" || path == "/lazulite" || path == "/lazulite/status"):
+		reply(w, http.StatusOK, e.Status())
+	case r.Method == http.MethodGet && path == "/lazulite/ca.pem":
+		w.Header().Set("Content-Type", "application/x-pem-file")
+		http.ServeFile(w, r, e.front.CAFile())
+	case r.Method == http.MethodPost && path == "/lazulite/stop":
+		given := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if subtle.ConstantTimeCompare([]byte(given), []byte(e.identity.AdminToken)) != 1 {
+			reply(w, http.StatusUnauthorized, map[string]string{"error": "the admin token of the data folder's identity.json is required"})
+			return
+		}
+		reply(w, http.StatusAccepted, map[string]string{"status": "stopping"})
+		e.stopOnce.Do(func() { close(e.stop) })
+	default:
+		reply(w, http.StatusNotFound, map[string]string{"error": "lazulite has no " + r.Method + " " + r.URL.Path})
+	}
+}
+
+func reply(w http.ResponseWriter, status int, v any) {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(b, '\n'))
+}

@@ -1,0 +1,114 @@
+package emulator
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"lazulite.dev/emulator/arm"
+	"lazulite.dev/emulator/blob"
+)
+
+// passive is a resource type that a workspace leans on and that does nothing
+// by itself: it keeps what it was given, with the defaults of its service.
+type passive struct {
+	namespace, name string
+	versions        arm.Versions
+	put             arm.LRO
+	states          *arm.States
+	rule            *regexp.Regexp
+	ruleText        string
+	// fill completes properties on create and update; old is nil on create.
+	fill func(r *arm.Resource, old, p map[string]any)
+}
+
+var batchAIStates = &arm.States{Creating: "creating", Updating: "updating", Deleting: "deleting", Succeeded: "succeeded", Failed: "failed", Canceled: "canceled"}
+
+var passives = []passive{
+	{
+		namespace: "Microsoft.KeyVault", name: "vaults", versions: arm.Versions{From: "2015-06-01"}, put: arm.LRO{Status: http.StatusOK},
+		rule: regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9-]{1,22}[a-zA-Z0-9]$`), ruleText: "3 to 24 letters, digits and hyphens, starting with a letter",
+		fill: func(r *arm.Resource, _, p map[string]any) {
+			p["vaultUri"] = "https://" + strings.ToLower(r.ID.Name()) + ".vault.azure.net/"
+		},
+	},
+	{
+		namespace: "Microsoft.ContainerRegistry", name: "registries", versions: arm.Versions{From: "2017-03-01"},
+		rule: regexp.MustCompile(`^[a-zA-Z0-9]{5,50}$`), ruleText: "5 to 50 letters and digits",
+		fill: func(r *arm.Resource, old, p map[string]any) {
+			p["loginServer"] = strings.ToLower(r.ID.Name()) + ".azurecr.io"
+			keep(old, p, "creationDate", r.Created.UTC().Format("2006-01-02T15:04:05.0000000Z"))
+			if _, ok := p["adminUserEnabled"]; !ok {
+				p["adminUserEnabled"] = false
+			}
+		},
+	},
+	{
+		namespace: "Microsoft.Insights", name: "components", versions: arm.Versions{From: "2014-04-01"}, put: arm.LRO{Status: http.StatusOK},
+		fill: func(r *arm.Resource, old, p map[string]any) {
+			keep(old, p, "InstrumentationKey", uuid.NewString())
+			keep(old, p, "AppId", uuid.NewString())
+			keep(old, p, "CreationDate", r.Created.UTC().Format("2006-01-02T15:04:05.0000000Z"))
+			p["ApplicationId"] = r.ID.Name()
+		},
+	},
+	{
+		namespace: "Microsoft.BatchAI", name: "workspaces", versions: arm.Versions{From: "2018-05-01"}, put: arm.LRO{Status: http.StatusOK}, states: batchAIStates,
+		rule: regexp.MustCompile(`^[-\w]{1,64}$`), ruleText: "1 to 64 letters, digits, hyphens and underscores",
+		fill: func(r *arm.Resource, old, p map[string]any) {
+			stamp := r.Created.UTC().Format("2006-01-02T15:04:05.000Z")
+			keep(old, p, "creationTime", stamp)
+			keep(old, p, "provisioningStateTransitionTime", stamp)
+		},
+	},
+}
+
+// keep carries a server-made value over from old, or sets it the first time.
+func keep(old, p map[string]any, field string, fresh any) {
+	if v, ok := old[field]; ok {
+		fresh = v
+	}
+	p[field] = fresh
+}
+
+// passiveProviders declares them, and the storage accounts, whose data plane is real.
+func passiveProviders(b *blob.Service) []arm.Provider {
+	providers := []arm.Provider{storageProvider(b)}
+	for _, row := range passives {
+		providers = append(providers, arm.Provider{Namespace: row.namespace, Registered: true, Types: []arm.Type{row.declare()}})
+	}
+	return providers
+}
+
+func (row passive) declare() arm.Type {
+	return arm.Type{
+		Name: row.namespace + "/" + row.name, Versions: row.versions, Tracked: true,
+		PutNew: row.put, PutOld: row.put, States: row.states,
+		Admit: func(_ context.Context, _ arm.View, _ arm.Call, old, next *arm.Resource) error {
+			if row.rule != nil && !row.rule.MatchString(next.ID.Name()) {
+				return &arm.Error{Status: http.StatusBadRequest, Code: "InvalidResourceName", Target: "name",
+					Message: "The resource name '" + next.ID.Name() + "' is invalid. It must be " + row.ruleText + "."}
+			}
+			var before map[string]any
+			p := map[string]any{}
+			if old != nil {
+				if err := json.Unmarshal(old.Properties, &before); err != nil {
+					return err
+				}
+			}
+			if len(next.Properties) > 0 {
+				if err := json.Unmarshal(next.Properties, &p); err != nil {
+					return err
+				}
+			}
+			row.fill(next, before, p)
+			var err error
+			next.Properties, err = json.Marshal(p)
+			return err
+		},
+	}
+}
