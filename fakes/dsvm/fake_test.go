@@ -40,7 +40,10 @@ func TestMain(m *testing.M) {
 func TestLifeOfAVM(t *testing.T) {
 	w := newWorld(t, t.TempDir(), nil)
 	vm := compute + "vm1"
-	w.must(vm, vmBody("Standard_DS1_v2", w.nets("vm1"), withPassword))
+	both := strings.Replace(withKey(w.line), `"adminUsername"`, `"computerName":"vm","adminPassword":"`+password+`","adminUsername"`, 1)
+	if err := w.put(vm, "2024-03-01", vmBody("Standard_DS1_v2", w.nets("vm1"), strings.Replace(both, `"disablePasswordAuthentication":true`, `"disablePasswordAuthentication":false`, 1))); err != nil {
+		t.Fatal(err)
+	}
 	w.settle()
 	shown := w.show(vm)
 	for path, want := range map[string]any{
@@ -73,10 +76,11 @@ func TestLifeOfAVM(t *testing.T) {
 			t.Errorf("%s of the host is seen in the VM", name)
 		}
 	}
-	_, hostKey, err := dial(endpoint)
+	byPassword, hostKey, err := dial(endpoint)
 	if err != nil {
 		t.Fatal(err)
 	}
+	byPassword.Close()
 	for _, c := range []struct {
 		action, power string
 		reachable     bool
@@ -91,7 +95,7 @@ func TestLifeOfAVM(t *testing.T) {
 		if got := w.power(vm); got != c.power {
 			t.Errorf("after %s: %s", c.action, got)
 		}
-		client, key, err := dial(endpoint)
+		client, key, err := w.dial(endpoint)
 		if (err == nil) != c.reachable {
 			t.Errorf("after %s: %v", c.action, err)
 		}

@@ -29,17 +29,29 @@ func (f *Fake) network() arm.Provider {
 			Admit: admit, Reconciler: reconciler, States: states,
 		}
 	}
-	public := declare(typePublicIP, true, f.admitPublicIP, publicIPReconciler{f})
-	public.Render = f.renderPublicIP
-	return arm.Provider{Namespace: "Microsoft.Network", Registered: true, Types: []arm.Type{
+	types := []arm.Type{
 		declare(typeNetwork, true, f.admitNetwork, partsReconciler{f, "subnets", typeSubnet}),
 		declare(typeSubnet, false, f.admitSubnet, partReconciler{f}),
 		declare(typeGroup, true, f.admitGroup, partsReconciler{f, "securityRules", typeRule}),
 		declare(typeRule, false, f.admitRule, partReconciler{f}),
 		declare(typeNIC, true, f.admitNIC, nicReconciler{f}),
-		public,
-	}}
+		declare(typePublicIP, true, f.admitPublicIP, publicIPReconciler{f}),
+	}
+	types[5].Render = f.renderPublicIP
+	for i, use := range []usage{f.usedNetwork, f.usedNetwork, f.usedNetwork, nil, f.usedNIC, f.usedPublicIP} {
+		if use != nil {
+			types[i].AdmitDelete = func(ctx context.Context, v arm.View, r *arm.Resource) error {
+				_, err := use(ctx, v, r)
+				return err
+			}
+		}
+	}
+	return arm.Provider{Namespace: "Microsoft.Network", Registered: true, Types: types}
 }
+
+// usage says by an error that a resource can't be deleted because of what uses
+// it, or that this is going as well and must be waited for.
+type usage = func(ctx context.Context, v arm.View, r *arm.Resource) (wait bool, err error)
 
 type admission = func(ctx context.Context, v arm.View, c arm.Call, old, next *arm.Resource) error
 
@@ -245,6 +257,14 @@ func fillRule(r object, group, kind string) error {
 	return nil
 }
 
+// deletion goes on once nothing is to be waited for.
+func deletion(wait bool, err error) (arm.Result, error) {
+	if wait && err == nil {
+		return arm.Result{RequeueAfter: deletionWait}, nil
+	}
+	return arm.Result{Done: err == nil}, err
+}
+
 // partsReconciler keeps a parent's list of parts together with those that are
 // resources of their own, and refuses to delete what a network interface uses.
 type partsReconciler struct {
@@ -255,7 +275,7 @@ type partsReconciler struct {
 // Reconcile implements arm.Reconciler.
 func (f partsReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resource) (arm.Result, error) {
 	if r.Deleting {
-		return f.free(ctx, v, r)
+		return deletion(f.usedNetwork(ctx, v, r))
 	}
 	parts, err := v.List(ctx, r.ID, f.kind)
 	if err != nil {
@@ -313,7 +333,7 @@ type partReconciler struct{ *Fake }
 // Reconcile implements arm.Reconciler.
 func (f partReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resource) (arm.Result, error) {
 	if r.Deleting {
-		if result, err := f.free(ctx, v, r); err != nil || !result.Done {
+		if result, err := deletion(f.usedNetwork(ctx, v, r)); err != nil || !result.Done {
 			return result, err
 		}
 	}

@@ -128,7 +128,7 @@ func TestDeletionOfWhatIsUsed(t *testing.T) {
 	}
 	// All at once, as the deletion of a group: each waits for what uses it.
 	for _, id := range []string{network + "virtualNetworks/vnet", network + "publicIPAddresses/a-ip", network + "networkInterfaces/a-nic", vm} {
-		w.delete(id)
+		w.delete(id, true)
 	}
 	w.settle()
 	if len(w.resources) != 0 {

@@ -50,7 +50,7 @@ func (f vmReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resource
 	}
 	m := f.machine(p.ID)
 	if done, err := f.tell(ctx, v, r, &p); err != nil || !done {
-		return arm.Result{RequeueAfter: soon}, errors.Join(err, p.store(r))
+		return arm.Result{RequeueAfter: tellPause}, errors.Join(err, p.store(r))
 	}
 	if e := p.Failure; e != nil {
 		p.Failure = nil
@@ -79,17 +79,22 @@ func (f vmReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resource
 	p.Step = ""
 	if final != nil {
 		p.giveUp(m.power(), final)
+	} else {
+		p.LastFailure = nil
 	}
 	// What the network interfaces read must be stored before they are woken.
 	p.Wake, p.TellBy = append(p.Wake, p.NICs...), now.Add(tellLimit)
 	return arm.Result{RequeueAfter: soon}, p.store(r)
 }
 
-// soon is when a reconciler comes back that waits for nothing but its own result to be stored or read.
-const soon = time.Millisecond
+// soon brings a reconciler back as soon as its result is stored.
+const soon = time.Nanosecond
 
-// How long the interfaces and public addresses may take to show a change.
-const tellLimit = 10 * time.Second
+// How long the interfaces and public addresses may take to show a change, and how often they are looked at.
+const (
+	tellLimit = 10 * time.Second
+	tellPause = 5 * time.Millisecond
+)
 
 // tell wakes the interfaces and holds the operation back until they show the
 // change: who sees it end can read the address.
@@ -179,6 +184,7 @@ func (p private) has(nic string) bool {
 // giveUp makes what is so what is wanted, for the operation has failed; it ends once the rest is told.
 func (p *private) giveUp(power string, why *arm.Error) {
 	p.Failure = &failure{why.Status, why.Code, why.Message}
+	p.LastFailure = p.Failure
 	p.Created, p.Want = true, power
 	p.Changed, p.Restarted = p.Changes, p.Restarts
 }

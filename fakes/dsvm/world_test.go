@@ -218,12 +218,22 @@ func (w *world) act(id, name string) error {
 	return nil
 }
 
-func (w *world) delete(id string) {
+// delete is DELETE up to its answer; admitted leaves the last word of the type out.
+func (w *world) delete(id string, admitted ...bool) {
 	w.Helper()
 	parsed, _ := arm.ParseID(id)
 	r, err := w.Get(w.Context(), parsed)
 	if err != nil {
 		w.Fatal(err)
+	}
+	if last := w.kind(id).AdmitDelete; last != nil && admitted == nil {
+		var refused *arm.Error
+		if err := last(w.Context(), w, r); errors.As(err, &refused) {
+			w.errs[key(id)] = refused
+			return
+		} else if err != nil {
+			w.Fatal(err)
+		}
 	}
 	r.Deleting, r.State = true, "Deleting"
 	w.store(r)
