@@ -40,6 +40,9 @@ func TestCrash(t *testing.T) {
 	v := newVictim(t)
 	k := &crashers{t: t, ledger: newLedger(), dir: t.TempDir(), files: project(t)}
 	for round := range *crashRounds {
+		if random.IntN(2) == 0 {
+			v.stillborn(time.Duration(random.IntN(400)) * time.Millisecond)
+		}
 		v.live()
 		c := v.client()
 		if round == 0 {
@@ -496,13 +499,16 @@ func (k *crashers) checkLogged(c *client) {
 func (k *crashers) checkRuns(c *client) {
 	k.t.Helper()
 	marks, _ := os.ReadFile(filepath.Join(k.dir, "marks"))
-	ends := map[string]int{}
+	ends, reasons := map[string]int{}, map[string]int{}
 	for _, run := range k.ledger.runs {
 		d := c.runEnd(run.id, 90*time.Second)
 		marks, _ = os.ReadFile(run.mark)
 		started := strings.Count(string(marks), run.id+"\n")
 		status, reason := d.text("status"), d.text("error.error.message")
 		ends[strings.TrimRight(run.id, "0123456789")+status]++
+		if reason != "" {
+			reasons[reason]++
+		}
 		switch {
 		case status == "Canceled", started > 1, status == "Failed" && reason == "":
 			k.t.Errorf("run %s: %s %q, its script started %d times", run.id, status, reason, started)
@@ -525,7 +531,7 @@ func (k *crashers) checkRuns(c *client) {
 			k.t.Errorf("run %s is Completed with %d of %d metrics, started %d times", run.id, len(found), run.count, started)
 		}
 	}
-	k.t.Logf("ends of runs: %v", ends)
+	k.t.Logf("ends of runs: %v %v", ends, reasons)
 }
 
 // checkMachine has a new run on a machine.

@@ -100,8 +100,32 @@ func newVictim(t testing.TB) *victim {
 	return v
 }
 
+// stillborn is a life that is killed in its start.
+func (v *victim) stillborn(after time.Duration) {
+	v.t.Helper()
+	v.begin()
+	time.Sleep(after)
+	v.kill()
+}
+
 // live starts a life and returns when it answers.
 func (v *victim) live() {
+	v.t.Helper()
+	out := v.begin()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || line != "ready\n" {
+		_ = v.cmd.Wait()
+		v.t.Fatalf("the emulator does not start: %q %v\n%s", line, err, v.stderr)
+	}
+	for _, p := range processesOf(v.dir) {
+		if p.start < v.start {
+			v.t.Errorf("process %d of the former life is left: %s", p.pid, p.command)
+		}
+	}
+}
+
+// begin starts the process, whose stdout says when it is ready.
+func (v *victim) begin() io.Reader {
 	v.t.Helper()
 	v.cmd, v.stderr = exec.Command(os.Args[0]), &bytes.Buffer{}
 	v.cmd.Env = append(os.Environ(), victimDir+"="+v.dir, victimListen+"="+v.listen)
@@ -123,16 +147,7 @@ func (v *victim) live() {
 		v.t.Fatal(err)
 	}
 	v.start = p.start
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil || line != "ready\n" {
-		_ = v.cmd.Wait()
-		v.t.Fatalf("the emulator does not start: %q %v\n%s", line, err, v.stderr)
-	}
-	for _, p := range processesOf(v.dir) {
-		if p.start < v.start {
-			v.t.Errorf("process %d of the former life is left: %s", p.pid, p.command)
-		}
-	}
+	return out
 }
 
 // kill is kill -9.
