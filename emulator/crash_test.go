@@ -39,6 +39,7 @@ func TestCrash(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	v := newVictim(t)
 	k := &crashers{t: t, ledger: newLedger(), dir: t.TempDir(), files: project(t)}
+	underWay := 0
 	for round := range *crashRounds {
 		if random.IntN(2) == 0 {
 			v.stillborn(time.Duration(random.IntN(400)) * time.Millisecond)
@@ -51,6 +52,7 @@ func TestCrash(t *testing.T) {
 			c.put("{WS}/computes/target", vmBody)
 			c.put("{WS}/computes/power", vmBody)
 		}
+		underWay += k.ledger.unfinished(c)
 		k.ledger.check(t, c)
 		k.checkLogged(c)
 		life := 200*time.Millisecond + time.Duration(random.Int64N(int64(*crashLife)))
@@ -63,9 +65,10 @@ func TestCrash(t *testing.T) {
 	}
 	v.live()
 	c := v.client()
+	underWay += k.ledger.unfinished(c)
 	k.ledger.check(t, c)
 	k.checkLogged(c)
-	t.Logf("%d operations were under way at the kills", k.ledger.unfinished(c))
+	t.Logf("%d operations were taken up", underWay)
 	succeeded, failed := k.ledger.settle(t, c, time.Minute)
 	t.Logf("operations: %d succeeded, %d failed with a reason", succeeded, failed)
 	k.checkRuns(c)
