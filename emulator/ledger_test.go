@@ -208,7 +208,7 @@ func (l *ledger) settle(t testing.TB, c *client, limit time.Duration) (succeeded
 			}
 			if state == "Failed" || state == "Canceled" {
 				failed++
-				if !strings.Contains(string(a.body), `"code":`) || !strings.Contains(string(a.body), `"message":`) {
+				if !strings.Contains(string(a.body), `"code":`) || !strings.Contains(string(a.body), `"message":`) || strings.Contains(string(a.body), "identifiers ''") {
 					t.Errorf("%s ended %s with no reason: %s", what, state, a)
 				}
 				t.Logf("%s ended %s: %s", what, state, a)

@@ -183,29 +183,35 @@ func (v *victim) end() {
 	}
 }
 
-// client reaches this life as an SDK does: through CONNECT and TLS.
+// client reaches this life.
 func (v *victim) client() *client {
 	v.t.Helper()
 	id, err := emulator.ReadIdentity(v.dir)
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	pem, err := os.ReadFile(filepath.Join(v.dir, "tls", "ca.pem"))
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		v.t.Fatal("no CA")
-	}
-	transport := &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: v.listen}),
-		TLSClientConfig: &tls.Config{RootCAs: pool}, MaxIdleConnsPerHost: 32}
-	v.t.Cleanup(transport.CloseIdleConnections)
-	c := &client{t: v.t, http: transport, id: id}
+	c := &client{t: v.t, http: overPort(v.t, v.listen, filepath.Join(v.dir, "tls", "ca.pem")), id: id}
 	if err := c.login(context.Background()); err != nil {
 		v.t.Fatal(err)
 	}
 	return c
+}
+
+// overPort is the way of an SDK: CONNECT to the emulator's port, and TLS with its CA.
+func overPort(t testing.TB, addr, caFile string) http.RoundTripper {
+	t.Helper()
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		t.Fatal("no CA")
+	}
+	transport := &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: addr}),
+		TLSClientConfig: &tls.Config{RootCAs: pool}, MaxIdleConnsPerHost: 32}
+	t.Cleanup(transport.CloseIdleConnections)
+	return transport
 }
 
 type proc struct {
