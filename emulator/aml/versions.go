@@ -17,11 +17,14 @@ type computeShape struct {
 	attached bool
 	// nestedError: an operation's error stands in a second "error" (SDK 0.1.68 and 1.0 crash without).
 	nestedError bool
+	// action: DELETE must say in underlyingResourceAction what becomes of the machine.
+	action bool
 }
 
 var computeShapes = []computeShape{
 	{upTo: "2018-03-01-preview", bareID: true, nestedError: true},
-	{attached: true, nestedError: true},
+	{upTo: "2019-05-99", attached: true, nestedError: true, action: true},
+	{attached: true, action: true},
 }
 
 func shapeOf(version string) computeShape {
