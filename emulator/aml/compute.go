@@ -199,7 +199,7 @@ func (s *Service) admitAttach(ctx context.Context, v arm.View, c *compute, notes
 
 // admitComputeDelete reads what is to become of the machine: UnderlyingResourceAction of 2018-11-19.
 func admitComputeDelete(_ context.Context, _ arm.View, c arm.Call, r *arm.Resource) error {
-	if c.Version == "" || !shapeOf(c.Version).action {
+	if c.Version == "" || !shapeOf(computeShapes, c.Version).action {
 		return nil
 	}
 	var notes computeNotes
@@ -231,7 +231,7 @@ func admitComputeDelete(_ context.Context, _ arm.View, c arm.Call, r *arm.Resour
 
 // renderCompute is the compute's wire form for the api-version that asks.
 func renderCompute(call arm.Call, r *arm.Resource) (any, error) {
-	shape := shapeOf(call.Version)
+	shape := shapeOf(computeShapes, call.Version)
 	var c compute
 	if err := json.Unmarshal(r.Properties, &c); err != nil {
 		return nil, err
@@ -262,7 +262,7 @@ func renderComputeOperation(call arm.Call, op *arm.Operation, _ *arm.Resource) a
 	}
 	if op.Error != nil {
 		body := computeErrorBody{Code: op.Error.Code, StatusCode: op.Error.Status, Message: op.Error.Message}
-		if shapeOf(call.Version).nestedError {
+		if shapeOf(computeShapes, call.Version).nestedError {
 			doc["error"] = computeError{body}
 		} else {
 			doc["error"] = body
