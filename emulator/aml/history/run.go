@@ -2,6 +2,7 @@ package history
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -236,6 +237,26 @@ func (r *record) details(logs map[string]string) detailsDTO {
 		End: stampOf(r.End), Error: r.errorResponse(), Warnings: r.warnings(), Tags: r.tags(),
 		Properties: r.properties(), LogFiles: logs, Revision: r.Revision,
 	}
+}
+
+// runTypeV2 is the orchestrator, or a trait ("Traits/x") as its own name.
+func (r *record) runTypeV2(key string) (string, bool) {
+	var v struct {
+		Orchestrator string   `json:"orchestrator"`
+		Traits       []string `json:"traits"`
+	}
+	if len(r.RunTypeV2) == 0 || json.Unmarshal(r.RunTypeV2, &v) != nil {
+		return "", false
+	}
+	if strings.EqualFold(key, "orchestrator") {
+		return v.Orchestrator, v.Orchestrator != ""
+	}
+	for _, trait := range v.Traits {
+		if strings.EqualFold(key, "traits/"+trait) {
+			return trait, true
+		}
+	}
+	return "", false
 }
 
 // The SDK iterates these without asking whether they are there.
