@@ -158,7 +158,7 @@ func (x *exchange) acceptPart(t *typeInfo, id ID, key string, c *content, body [
 			return nil, nil
 		}
 		if t.AdmitDelete != nil {
-			if err := t.AdmitDelete(x.r.Context(), engineView{x.e}, before); err != nil {
+			if err := t.AdmitDelete(x.r.Context(), engineView{x.e}, x.call(body, nil, p.id), before); err != nil {
 				return nil, err
 			}
 		}
