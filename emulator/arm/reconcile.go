@@ -3,7 +3,9 @@ package arm
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"sync"
@@ -158,7 +160,7 @@ func (e *Engine) reconcile(ctx context.Context, ent *entry, next *Resource) (res
 			err = fmt.Errorf("arm: the reconciler of %s panicked: %v\n%s", ent.typ.Name, p, debug.Stack())
 		}
 		if _, final := asError(err); final && ctx.Err() != nil {
-			err = fmt.Errorf("arm: interrupted: %v", err)
+			err = fmt.Errorf("arm: interrupted: %v: %w", err, ctx.Err())
 		}
 	}()
 	if next.Deleting {
@@ -190,7 +192,11 @@ func (e *Engine) record(ctx context.Context, ent *entry, next *Resource, res Res
 		c.active, c.failure = false, final
 		c.records = e.end(key, StatusFailed, final)
 	case failed != nil:
-		e.log.Warn("arm: reconcile, to be tried again", "id", was.ID.String(), "err", failed)
+		level := slog.LevelWarn
+		if errors.Is(failed, context.Canceled) { // by a deletion, or by Close
+			level = slog.LevelDebug
+		}
+		e.log.Log(ctx, level, "arm: reconcile, to be tried again", "id", was.ID.String(), "err", failed)
 	case res.Done && next.Deleting:
 		if !e.index.seal(key) {
 			return backoffFirst, true, nil
@@ -300,12 +306,16 @@ func (e *Engine) cascade(ctx context.Context, ent *entry) (waiting bool, err err
 			}
 		}
 		left := e.index.children(ent.key)
+		fresh := false
 		for _, child := range left {
 			if child.res.Deleting {
 				return true, nil
 			}
+			fresh = fresh || !c.asked[child.key]
 		}
 		switch {
+		case fresh || len(left) > 0 && len(blocked) == 0:
+			// One came, or refused, since the children were listed.
 		case len(left) < c.count:
 			e.progress.newRound(ent.key)
 		case ent.typ.kind == kindGroup:
