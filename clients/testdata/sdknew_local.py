@@ -139,7 +139,8 @@ got.update(description="better")
 assert Model(ws, id="local-model:1").tags == {"k": "v", "more": "tags"} and Model(ws, id="local-model:1").description == "better"
 assert [x.version for x in Model.list(ws, name="local-model", latest=True)] == [2]
 assert [x.version for x in Model.list(ws, run_id=run.id)] == [2, 1]
-uploaded = Model.register(ws, model_path=target, model_name="uploaded", tags={"a": "b"}, description="from disk")
+os.chdir(os.path.dirname(target))
+uploaded = Model.register(ws, model_path="m.txt", model_name="uploaded", tags={"a": "b"}, description="from disk")
 assert [x.name for x in Model.list(ws, name="uploaded")] == ["uploaded"]
 assert open(uploaded.download(target_dir=tempfile.mkdtemp())).read() == "the model"
 uploaded.delete()
