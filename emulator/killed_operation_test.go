@@ -3,6 +3,7 @@ package emulator_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -122,7 +123,9 @@ func TestKilledOperations(t *testing.T) {
 	// The local run has to bear this.
 	time.Sleep(time.Second)
 	v.live()
+	former := c.token
 	c = v.client()
+	c.must(200, "GET {G}", nil, "Authorization: Bearer "+former)
 	t.Logf("%d of %d operations were under way", begun.unfinished(c), len(begun.operations))
 	if _, failed := begun.settle(t, c, time.Minute); failed > 0 {
 		t.Errorf("%d operations failed", failed)
@@ -162,4 +165,22 @@ func TestKilledOperations(t *testing.T) {
 		}
 	}
 	v.end()
+}
+
+// TestKilledStarts kills first starts, which make the credentials, the keys and
+// the certificate authority, and ensures that the next one comes up with all of them.
+func TestKilledStarts(t *testing.T) {
+	for range 3 {
+		v := newVictim(t)
+		for i := range 5 {
+			v.stillborn(time.Duration(1+rand.IntN(15*(i+1))) * time.Millisecond)
+		}
+		v.live()
+		c := v.client()
+		c.must(201, "PUT {G}", `{"location":"eastus2"}`)
+		v.kill()
+		v.live()
+		v.client().must(200, "GET {G}", nil, "Authorization: Bearer "+c.token)
+		v.end()
+	}
 }
