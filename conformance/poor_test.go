@@ -108,7 +108,7 @@ func TestSelection(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			cfg, _ := poorConfig(t)
-			cfg.Budget.Operation = 20 * time.Millisecond
+			cfg.Budget.Operation = 250 * time.Millisecond
 			row.change(&cfg)
 			rep, err := conformance.Run(context.Background(), cfg)
 			if err != nil {

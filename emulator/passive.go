@@ -65,6 +65,19 @@ var passives = []passive{
 		},
 	},
 	{
+		namespace: "Microsoft.OperationalInsights", name: "workspaces", versions: arm.Versions{From: "2015-11-01-preview"},
+		rule: regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9-]{2,61}[a-zA-Z0-9]$`), ruleText: "4 to 63 letters, digits and hyphens, a letter or digit at either end",
+		fill: func(r *arm.Resource, old, p map[string]any) {
+			keep(old, p, "customerId", uuid.NewString())
+			keep(old, p, "createdDate", r.Created.UTC().Format("2006-01-02T15:04:05.0000000Z"))
+			for field, usual := range map[string]any{"retentionInDays": 30, "sku": map[string]any{"name": "pergb2018"}} {
+				if _, ok := p[field]; !ok {
+					p[field] = usual
+				}
+			}
+		},
+	},
+	{
 		namespace: "Microsoft.BatchAI", name: "workspaces", versions: arm.Versions{From: "2018-05-01"}, put: arm.LRO{Status: http.StatusOK}, states: batchAIStates,
 		rule: regexp.MustCompile(`^[-\w]{1,64}$`), ruleText: "1 to 64 letters, digits, hyphens and underscores",
 		fill: func(r *arm.Resource, old, p map[string]any) {

@@ -2,6 +2,7 @@ package arm
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -348,21 +349,21 @@ func (e *Engine) beginDelete(ctx context.Context, key string) (refused *Error, e
 		return nil, nil
 	}
 	if ent.typ.AdmitDelete != nil {
-		if err := ent.typ.AdmitDelete(ctx, engineView{e}, ent.res.clone()); err != nil {
+		if err := ent.typ.AdmitDelete(ctx, engineView{e}, Call{}, ent.res.clone()); err != nil {
 			if refused, ok := asError(err); ok {
 				return refused, nil
 			}
 			return nil, err
 		}
 	}
-	_, err = e.markDeleting(ctx, ent, nil)
+	_, err = e.markDeleting(ctx, ent, ent.res.Private, nil)
 	return nil, err
 }
 
 // markDeleting stores that a resource is to go, with rec as its operation, and
 // has the queue do it; a passive resource without children goes in this one
 // write. The caller holds the lock. It reports whether the resource is gone.
-func (e *Engine) markDeleting(ctx context.Context, ent *entry, rec *record) (gone bool, err error) {
+func (e *Engine) markDeleting(ctx context.Context, ent *entry, private json.RawMessage, rec *record) (gone bool, err error) {
 	c := change{key: ent.key, old: ent, typ: ent.typ}
 	c.records = e.end(ent.key, StatusCanceled, errPreempted())
 	if ent.typ.Reconciler == nil && e.index.seal(ent.key) {
@@ -378,7 +379,7 @@ func (e *Engine) markDeleting(ctx context.Context, ent *entry, rec *record) (gon
 	}
 	c.next = ent.res.clone()
 	c.next.Deleting, c.next.State, c.active = true, ent.typ.states.Deleting, true
-	c.next.Modified = e.cfg.Clock.Now()
+	c.next.Modified, c.next.Private = e.cfg.Clock.Now(), private
 	if rec != nil {
 		c.records = append(c.records, rec)
 	}

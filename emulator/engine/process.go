@@ -104,9 +104,9 @@ func (p *Process) sweep() error {
 	}
 	if left := f.members(table); len(left) > 0 {
 		p.cfg.Logger.Warn("killing processes that an earlier run left", "count", len(left))
-	}
-	if err := f.kill(ctx); err != nil {
-		return err
+		if err := f.kill(ctx); err != nil {
+			return err
+		}
 	}
 	for _, sub := range folders {
 		if err := os.RemoveAll(filepath.Join(p.cfg.Dir, sub)); err != nil {
