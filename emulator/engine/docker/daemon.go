@@ -244,22 +244,23 @@ func (d *daemon) findPublished(ctx context.Context) (published, error) {
 		return published{}, err
 	}
 	for _, c := range r.Network.IPAM.Config {
-		if !c.Gateway.IsValid() {
+		gateway := c.Gateway
+		if !gateway.IsValid() && c.Subnet.IsValid() {
+			// A daemon may leave it out: it is the subnet's first address then.
+			gateway = c.Subnet.Masked().Addr().Next()
+		}
+		if !gateway.Is4() {
 			continue
 		}
 		for _, a := range ours {
-			if n, ok := a.(*net.IPNet); ok && n.IP.String() == c.Gateway.String() {
+			if n, ok := a.(*net.IPNet); ok && n.IP.String() == gateway.String() {
 				return loopback, nil
 			}
 		}
+		// The daemon's socket was mounted into the container that we run in.
+		return published{gateway, gateway.String()}, nil
 	}
-	// The daemon's socket was mounted into the container that we run in.
-	for _, c := range r.Network.IPAM.Config {
-		if c.Gateway.IsValid() {
-			return published{c.Gateway, c.Gateway.String()}, nil
-		}
-	}
-	return published{}, errors.New("docker: the bridge network has no gateway, so published ports can't be reached")
+	return published{}, errors.New("docker: the bridge network has no address, so published ports can't be reached")
 }
 
 // wrong makes a daemon's error ours.

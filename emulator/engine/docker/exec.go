@@ -109,49 +109,39 @@ func (e *execution) begin(ctx context.Context) error {
 func (e *execution) meet(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { e.conn.Close() })
 	defer stop()
-	var first *bufio.Reader
-	if e.x.TTY != nil {
-		first = e.conn.Reader
-	} else {
+	first := e.conn.Reader
+	copied := make(chan struct{})
+	if e.x.TTY == nil {
 		r, w := io.Pipe()
 		first = bufio.NewReader(r)
 		go func() {
-			// Of what nobody reads any more the rest is thrown away: the command must not block.
+			defer close(copied)
 			_, err := stdcopy.StdCopy(lenient{e.x.Stdout}, w, e.conn.Reader)
 			w.CloseWithError(err)
-			close(e.output)
 		}()
 	}
 	if e.c.shell {
 		line, err := first.ReadString('\n')
 		line = strings.TrimSpace(line)
-		if err != nil || len(line) < 2 || line[0] != '+' && line[0] != '-' {
+		if err != nil || len(line) < 2 || line[0] != '+' {
 			go drain(first)
+			if strings.HasPrefix(line, "-") {
+				return fmt.Errorf("%w: %q", engine.ErrNotFound, e.x.Command[0])
+			}
 			return e.neverBegan(ctx, line, err)
-		}
-		if line[0] == '-' {
-			go drain(first)
-			return fmt.Errorf("%w: %q", engine.ErrNotFound, e.x.Command[0])
 		}
 		e.pid = line[1:]
 	}
-	if e.x.TTY == nil {
-		passed := make(chan struct{})
-		go func() {
-			defer close(passed)
-			_, _ = io.Copy(lenient{e.x.Stderr}, first)
-		}()
-		all := e.output
-		e.output = make(chan struct{})
-		go func() {
-			<-all
-			<-passed
-			close(e.output)
-		}()
-	} else {
+	if e.x.TTY != nil {
 		if err := e.beginTerminal(ctx, first); err != nil {
 			return err
 		}
+	} else {
+		go func() {
+			defer close(e.output)
+			drain(io.TeeReader(first, lenient{e.x.Stderr}))
+			<-copied
+		}()
 	}
 	if e.x.Stdin != nil {
 		go func() {
@@ -182,8 +172,8 @@ func (e *execution) beginTerminal(ctx context.Context, r *bufio.Reader) error {
 		}
 	}
 	go func() {
+		defer close(e.output)
 		_, _ = io.Copy(lenient{e.x.Stdout}, r)
-		close(e.output)
 	}()
 	return nil
 }
@@ -208,9 +198,11 @@ func (e *execution) neverBegan(ctx context.Context, said string, err error) erro
 
 func drain(r io.Reader) { _, _ = io.Copy(io.Discard, r) }
 
-// lenient writes until its writer fails or is nil, and swallows the rest.
+// lenient never fails: what nobody reads any more is thrown away, as a closed
+// window would, so that the command isn't blocked.
 type lenient struct{ w io.Writer }
 
+// Write implements io.Writer.
 func (l lenient) Write(p []byte) (int, error) {
 	if l.w != nil {
 		_, _ = l.w.Write(p)

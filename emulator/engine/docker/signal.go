@@ -73,7 +73,7 @@ while [ -n "$(members "$2")" ]; do
 done; exit 0`
 
 	// signalScript sends signal $1 to the process group $2.
-	signalScript = `kill -"$1" -- -"$2"`
+	signalScript = `kill -"$1" -"$2"`
 
 	// endScript sends SIGTERM to all; in a machine ($1) it returns when all but what the machine runs are gone.
 	endScript = membersScript + `
