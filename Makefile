@@ -3,6 +3,8 @@ GO      ?= go
 PKGS    := ./...
 BIN     := bin/lazulite
 # A build without cgo works too (CGO_ENABLED=0): it can't see GPUs, and doctor says so.
+# go-nvml wraps functions that NVIDIA calls deprecated; they are not ours to change.
+export CGO_CFLAGS ?= -O2 -Wno-deprecated-declarations
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .PHONY: build demo test race unit bench lint conformance clients images generate setup clean
@@ -14,8 +16,8 @@ build: setup
 demo: build
 	$(BIN) demo
 
-# Everything: lint, unit and contract tests under the race detector, the conformance suite, real clients.
-test: lint clients race conformance
+# Everything: lint, unit and contract tests, the conformance suite and real clients, under the race detector.
+test: lint clients race
 
 race: setup
 	LAZULITE_TEST_CONDA=1 $(GO) test -race -timeout 30m $(PKGS)

@@ -42,15 +42,14 @@ func (s *session) newRun(extra map[string]any) (id, u string) {
 
 func (s *session) readRun(u string) run { return decode[run](s, s.data(http.MethodGet, u, nil)) }
 
-// event posts a status event; K is StartTime or EndTime.
+// event posts a status event with its time under key, StartTime or EndTime.
 func (s *session) event(u, id, name, key string) {
-	now := time.Now().UTC().Format(time.RFC3339)
-	var value any = now
-	if name == "Heartbeat" {
-		value = 120 // seconds
-	}
-	s.data(http.MethodPost, u+"/events", map[string]any{"timestamp": now, "name": "Microsoft.MachineLearning.Run." + name,
-		"data": map[string]any{"RunId": id, key: value}})
+	s.eventWith(u, id, name, key, time.Now().UTC().Format(time.RFC3339))
+}
+
+func (s *session) eventWith(u, id, name, key string, value any) {
+	s.data(http.MethodPost, u+"/events", map[string]any{"timestamp": time.Now().UTC().Format(time.RFC3339),
+		"name": "Microsoft.MachineLearning.Run." + name, "data": map[string]any{"RunId": id, key: value}})
 }
 
 // paged reads all pages of a list of the data plane.
@@ -127,7 +126,7 @@ func historySpecs() []spec {
 			r := s.readRun(u)
 			s.Expect(r.Status).To(gomega.Equal("Running"))
 			s.Expect(r.StartTimeUtc).To(gomega.MatchRegexp(isoDate))
-			s.event(u, id, "Heartbeat", "TimeToLiveSeconds")
+			s.eventWith(u, id, "Heartbeat", "TimeToLiveSeconds", 120)
 			s.event(u, id, "Completed", "EndTime")
 			r = s.readRun(u)
 			s.Expect(r.Status).To(gomega.Equal("Completed"))

@@ -15,9 +15,8 @@ import (
 
 func poorConfig(t *testing.T) (conformance.Config, *poor.Server) {
 	t.Helper()
-	var srv *httptest.Server
-	p := poor.New(func() string { return srv.URL })
-	srv = httptest.NewServer(p)
+	p := poor.New()
+	srv := httptest.NewServer(p)
 	t.Cleanup(srv.Close)
 	cfg := conformance.NewConfig()
 	cfg.Endpoint, cfg.Authority = srv.URL, srv.URL
@@ -109,7 +108,7 @@ func TestSelection(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			cfg, _ := poorConfig(t)
-			cfg.Budget.Operation = 20 * time.Millisecond
+			cfg.Budget.Operation = 250 * time.Millisecond
 			row.change(&cfg)
 			rep, err := conformance.Run(context.Background(), cfg)
 			if err != nil {

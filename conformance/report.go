@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -70,18 +72,27 @@ func (r Report) WriteJSON(w io.Writer) error {
 	return enc.Encode(r)
 }
 
-// WriteText writes one line for each requirement, the reasons below the failed ones, and the sums last.
+// WriteText writes one line for each requirement with the reason of anything
+// but a pass below it, what was disabled as one line for each reason, and the sums last.
 func (r Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "conformance of %s\n\n", r.Endpoint)
+	disabled := map[string]int{}
 	for _, x := range r.Results {
-		fmt.Fprintf(&b, "%-11s %-6s %-34s %s\n", x.Status, x.Level, x.ID, x.Text)
+		if x.Status == Disabled {
+			disabled[x.Detail]++
+			continue
+		}
+		fmt.Fprintf(&b, "%-11s %-6s %-28s %s\n", x.Status, x.Level, x.ID, x.Text)
 		if x.Detail == "" {
 			continue
 		}
 		for _, line := range strings.Split(strings.TrimSpace(x.Detail), "\n") {
 			fmt.Fprintf(&b, "            %s\n", line)
 		}
+	}
+	for _, reason := range slices.Sorted(maps.Keys(disabled)) {
+		fmt.Fprintf(&b, "%-11s %d: %s\n", Disabled, disabled[reason], reason)
 	}
 	for _, l := range r.Left {
 		fmt.Fprintf(&b, "\nleft behind: %s", l)

@@ -40,8 +40,7 @@ func TestStranger(t *testing.T) {
 	}
 	write("go.sum", sums)
 
-	var srv *httptest.Server
-	srv = httptest.NewServer(poor.New(func() string { return srv.URL }))
+	srv := httptest.NewServer(poor.New())
 	defer srv.Close()
 	binary := filepath.Join(dir, "stranger.test")
 	build := exec.Command("go", "test", "-mod=mod", "-c", "-o", binary, ".")

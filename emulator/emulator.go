@@ -53,6 +53,9 @@ type Config struct {
 	Engine engine.Engine
 	// Hardware; nil: this host.
 	Hardware *hardware.Host
+	// Environment is NAME=value of what machines on the process engine have of
+	// this host: PATH, PYENV_ROOT, PIP_* and the like. Empty: a plain PATH.
+	Environment []string
 	// Offline refuses to tunnel to hosts that are not emulated.
 	Offline bool
 	Logger  *slog.Logger
@@ -145,7 +148,7 @@ func (e *Emulator) build() error {
 		cfg.Hardware = hardware.New(hardware.Config{})
 	}
 	e.vms = dsvm.New(dsvm.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "machines"),
-		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 0)), Lifecycle: cfg.Lifecycle, Hardware: cfg.Hardware, Logger: e.log})
+		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 0)), Lifecycle: cfg.Lifecycle, Hardware: cfg.Hardware, Environment: cfg.Environment, Logger: e.log})
 	if e.aml, err = aml.New(aml.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Blob: e.blob, Dir: filepath.Join(e.dir, "runs"),
 		Tenant: id.Tenant, Issue: e.authority.Issue, Verify: e.authority.Verify,
 		ARM: roundTripper(func(r *http.Request) (*http.Response, error) { return e.arm.Transport().RoundTrip(r) }), ARMToken: e.serviceToken,

@@ -89,7 +89,7 @@ func (m *Main) withEnv(ctx context.Context, do func(context.Context, []emulator.
 	if !errors.Is(err, errDown) {
 		return err
 	}
-	e, err := emulator.New(emulator.Config{Logger: slog.New(slog.NewTextHandler(m.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	e, err := emulator.New(emulator.Config{Environment: m.machineEnv(), Logger: slog.New(slog.NewTextHandler(m.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	if err != nil {
 		return err
 	}
@@ -133,4 +133,18 @@ func pairs(vars []emulator.Var) []string {
 		out = append(out, v.Name+"="+v.Value)
 	}
 	return out
+}
+
+// machineEnv is what a virtual machine on this host's processes has of it:
+// where programs are, and how packages are fetched here.
+func (m *Main) machineEnv() []string {
+	var env []string
+	for _, v := range m.Environ() {
+		name, _, _ := strings.Cut(v, "=")
+		switch {
+		case name == "PATH", name == "PYENV_ROOT", name == "LANG", strings.HasPrefix(name, "PIP_"), strings.HasPrefix(name, "UV_"):
+			env = append(env, v)
+		}
+	}
+	return env
 }

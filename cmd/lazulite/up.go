@@ -97,7 +97,7 @@ func (m *Main) up(ctx context.Context, f upFlags) (err error) {
 	if f.verbose {
 		level = slog.LevelDebug
 	}
-	cfg := emulator.Config{Listen: f.listen, Also: f.also, Dir: m.dir(), Seed: f.seed, Lifecycle: f.lifecycle, Engine: eng, Offline: f.offline,
+	cfg := emulator.Config{Listen: f.listen, Also: f.also, Dir: m.dir(), Seed: f.seed, Lifecycle: f.lifecycle, Engine: eng, Offline: f.offline, Environment: m.machineEnv(),
 		Logger: slog.New(slog.NewTextHandler(m.Stderr, &slog.HandlerOptions{Level: level}))}
 	if f.ephemeral {
 		cfg.Dir = ""

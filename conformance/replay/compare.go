@@ -170,7 +170,7 @@ func (c *comparison) pattern(raw string) string {
 	segments := strings.Split(u.Path, "/")
 	for i, s := range segments {
 		switch {
-		case guid().MatchString(s), generated().MatchString(s):
+		case guid().MatchString(s), generated().MatchString(s), strings.Contains(s, "REDACTED"):
 			segments[i] = "{id}"
 		case i > 0 && strings.EqualFold(segments[i-1], "deployments"):
 			// The names of deployments were replaced in the recordings' URLs and kept in their headers.

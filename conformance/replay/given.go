@@ -74,7 +74,7 @@ func (p *player) prepare(ctx context.Context) error {
 	for _, e := range wanted {
 		u, _ := url.Parse(e.URL)
 		path := groupURL().FindStringSubmatch(u.Path)[1]
-		if _, err := p.client.Create(ctx, p.local(path), groupVersion, map[string]string{"location": p.location()}); err != nil {
+		if _, err := p.client.Create(ctx, p.local(path), groupVersion, p.groupBody(path)); err != nil {
 			return err
 		}
 	}
@@ -82,6 +82,18 @@ func (p *player) prepare(ctx context.Context) error {
 		p.grant(ctx)
 	}
 	return nil
+}
+
+// groupBody is the group as it was read later on, or nothing but a location.
+func (p *player) groupBody(path string) map[string]any {
+	for _, e := range p.cassette.Exchanges {
+		read, ok := groupPath(e)
+		doc, isObject := decode(e.Answer.Body).(map[string]any)
+		if ok && isObject && e.Method == http.MethodGet && e.Answer.Status == http.StatusOK && strings.EqualFold(read, path) {
+			return map[string]any{"location": doc["location"], "tags": doc["tags"]}
+		}
+	}
+	return map[string]any{"location": p.location()}
 }
 
 // location is the first that a recorded body names.

@@ -27,19 +27,14 @@ type playback struct {
 	groups map[string]bool
 	// spoil changes an answer before it goes out.
 	spoil func(n int, a *replay.Answer)
-	seen  []string
 }
 
 const subscription = "99999999-2222-4333-8444-555555555555"
 
 var operationID = regexp.MustCompile(`(?i)(operationresults|operationstatuses|operations|azureasyncoperations|asyncoperations)/([0-9a-f-]{36}|[0-9]{12,})`)
 
-func newPlayback(t *testing.T, c replay.Cassette) *playback {
-	p := &playback{c: c, used: make([]bool, len(c.Exchanges)), groups: map[string]bool{}}
-	srv := httptest.NewServer(p)
-	t.Cleanup(srv.Close)
-	p.base = srv.URL
-	return p
+func newPlayback(c replay.Cassette) *playback {
+	return &playback{c: c, used: make([]bool, len(c.Exchanges)), groups: map[string]bool{}}
 }
 
 // plain is a URL without host and subscription, its operation id as the playback writes it.
@@ -68,7 +63,6 @@ func renamed(s string) string {
 func (p *playback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.seen = append(p.seen, r.Method+" "+r.URL.Path)
 	if r.Header.Get("Authorization") != "Bearer t" {
 		http.Error(w, "no token", http.StatusUnauthorized)
 		return
@@ -140,10 +134,15 @@ func (p *playback) unrecorded(w http.ResponseWriter, r *http.Request) {
 
 func run(t *testing.T, p *playback, file string) replay.Report {
 	t.Helper()
+	return runFor(t, p, file, 5*time.Second)
+}
+
+func runFor(t *testing.T, p *playback, file string, follow time.Duration) replay.Report {
+	t.Helper()
 	rep, err := replay.Run(context.Background(), replay.Config{
 		Wire: wire.Config{Endpoint: p.base, PollEvery: time.Millisecond,
 			Token: func(context.Context, string) (string, error) { return "t", nil }},
-		Subscription: subscription, Follow: 5 * time.Second,
+		Subscription: subscription, Follow: follow,
 	}, []string{file})
 	if err != nil {
 		t.Fatal(err)
@@ -159,9 +158,9 @@ func TestRecordingsAgreeWithThemselves(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p := newPlayback(t, c)
+			p := newPlayback(c)
 			// The player looks whether the groups exist before it starts: to that look there is nothing yet.
-			rep := run(t, withoutGroups(p), f)
+			rep := run(t, withoutGroups(t, p), f)
 			var text strings.Builder
 			if err := rep.WriteText(&text); err != nil {
 				t.Fatal(err)
@@ -180,7 +179,7 @@ func TestRecordingsAgreeWithThemselves(t *testing.T) {
 }
 
 // withoutGroups hides groups from reads until something else was asked.
-func withoutGroups(p *playback) *playback {
+func withoutGroups(t *testing.T, p *playback) *playback {
 	inner := http.Handler(p)
 	started := false
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -192,6 +191,7 @@ func withoutGroups(p *playback) *playback {
 		started = true
 		inner.ServeHTTP(w, r)
 	}))
+	t.Cleanup(srv.Close)
 	p.base = srv.URL
 	return p
 }
@@ -204,16 +204,16 @@ func TestSpoiledAnswersAreTold(t *testing.T) {
 		want  string
 	}{
 		{"OK", nil, ""},
-		{"ErrStatus", at(2, func(a *replay.Answer) { a.Status = 200 }), "cassette.json #2 PUT /subscriptions/00000000-0000-0000-0000-000000000000/resourcegroups/g/providers/P/things/x?api-version=1: status: recorded 202, answered 200"},
+		{"ErrStatus", at(2, func(a *replay.Answer) { a.Status = 200 }), "cassette.json #2 PUT /resourcegroups/g/providers/P/things/x?api-version=1: status: recorded 202, answered 200"},
 		{"ErrHeader", at(2, func(a *replay.Answer) { a.Header = http.Header{} }), "header Azure-AsyncOperation: recorded"},
-		{"ErrEnd", at(4, func(a *replay.Answer) { a.Body = `{"status":"Failed"}` }), "#2 PUT /subscriptions/00000000-0000-0000-0000-000000000000/resourcegroups/g/providers/P/things/x?api-version=1: state operation status: recorded Succeeded, answered Failed"},
-		{"ErrShape", at(5, func(a *replay.Answer) { a.Body = `{"properties":{"provisioningState":"Succeeded"}}` }), "#5 GET /subscriptions/00000000-0000-0000-0000-000000000000/resourcegroups/g/providers/P/things/x?api-version=1: body name: recorded string, answered missing"},
+		{"ErrEnd", at(4, func(a *replay.Answer) { a.Body = `{"status":"Failed"}` }), "#2 PUT /resourcegroups/g/providers/P/things/x?api-version=1: state operation status: recorded Succeeded, answered Failed"},
+		{"ErrShape", at(5, func(a *replay.Answer) { a.Body = `{"properties":{"provisioningState":"Succeeded"}}` }), "#5 GET /resourcegroups/g/providers/P/things/x?api-version=1: body name: recorded string, answered missing"},
 		{"ErrCode", at(6, func(a *replay.Answer) { a.Body = `{"error":{"code":"Gone","message":"m"}}` }), "code: recorded ThingNotFound, answered Gone"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			p := newPlayback(t, c)
+			p := newPlayback(c)
 			p.spoil = row.spoil
-			rep := run(t, withoutGroups(p), file)
+			rep := run(t, withoutGroups(t, p), file)
 			var text strings.Builder
 			if err := rep.WriteText(&text); err != nil {
 				t.Fatal(err)
@@ -244,7 +244,7 @@ func at(n int, f func(*replay.Answer)) func(int, *replay.Answer) {
 // A group that exists is somebody's: nothing is played.
 func TestExistingGroupIsLeftAlone(t *testing.T) {
 	c, file := synthetic(t)
-	p := newPlayback(t, c)
+	p := newPlayback(c)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet {
 			t.Errorf("%s %s", r.Method, r.URL)
@@ -262,21 +262,13 @@ func TestExistingGroupIsLeftAlone(t *testing.T) {
 // An operation that never ends is told, in the time that it is given.
 func TestEndlessOperation(t *testing.T) {
 	c, file := synthetic(t)
-	p := newPlayback(t, c)
+	p := newPlayback(c)
 	p.spoil = func(n int, a *replay.Answer) {
 		if n == 3 || n == 4 {
 			a.Body = `{"status":"InProgress"}`
 		}
 	}
-	withoutGroups(p)
-	rep, err := replay.Run(context.Background(), replay.Config{
-		Wire: wire.Config{Endpoint: p.base, PollEvery: time.Millisecond,
-			Token: func(context.Context, string) (string, error) { return "t", nil }},
-		Subscription: subscription, Follow: 100 * time.Millisecond,
-	}, []string{file})
-	if err != nil {
-		t.Fatal(err)
-	}
+	rep := runFor(t, withoutGroups(t, p), file, 100*time.Millisecond)
 	if len(rep.Files[0].Requests[1].Differences) == 0 || !strings.Contains(rep.Files[0].Requests[1].Differences[0].Answered, "no end") {
 		t.Errorf("got %+v", rep.Files[0].Requests[1])
 	}

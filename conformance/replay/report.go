@@ -108,7 +108,12 @@ func (r Report) WriteJSON(w io.Writer) error {
 	return enc.Encode(r)
 }
 
-// WriteText writes one line for each difference and for each skipped request, and the share last.
+// shorten leaves out of a URL what is the same in all of them.
+func shorten(u string) string {
+	return strings.Replace(u, "/subscriptions/"+zeroGUID, "", 1)
+}
+
+// WriteText writes one line for each difference, one for what was skipped in a row for one reason, and the share last.
 func (r Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	for _, f := range r.Files {
@@ -116,14 +121,23 @@ func (r Report) WriteText(w io.Writer) error {
 		if f.Error != "" {
 			fmt.Fprintf(&b, "%s: not played: %s\n", name, f.Error)
 		}
-		for _, q := range f.Requests {
-			at := fmt.Sprintf("%s #%d %s %s", name, q.N, q.Method, q.URL)
+		for i := 0; i < len(f.Requests); i++ {
+			q := f.Requests[i]
+			at := fmt.Sprintf("%s #%d %s %s", name, q.N, q.Method, shorten(q.URL))
 			for _, d := range q.Differences {
 				fmt.Fprintf(&b, "%s: %s\n", at, d)
 			}
-			if q.Outcome == Skipped {
-				fmt.Fprintf(&b, "%s: skipped: %s\n", at, q.Reason)
+			if q.Outcome != Skipped {
+				continue
 			}
+			first := i
+			for i+1 < len(f.Requests) && f.Requests[i+1].Reason == q.Reason {
+				i++
+			}
+			if i > first {
+				at = fmt.Sprintf("%s #%d to #%d %s %s", name, q.N, f.Requests[i].N, q.Method, shorten(q.URL))
+			}
+			fmt.Fprintf(&b, "%s: skipped: %s\n", at, q.Reason)
 		}
 		for _, l := range f.Left {
 			fmt.Fprintf(&b, "%s: left behind: %s\n", name, l)

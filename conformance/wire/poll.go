@@ -28,7 +28,7 @@ type Operation struct {
 // Succeeded says whether the operation came to a good end.
 func (o *Operation) Succeeded() bool {
 	if o.Status == "" {
-		return o.First.OK()
+		return o.First.OK() && o.Last.OK()
 	}
 	return strings.EqualFold(o.Status, "Succeeded")
 }

@@ -7,11 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"sync"
 
 	"lazulite.dev/emulator/store"
 )
 
-var accountName = regexp.MustCompile(`^[a-z0-9]{3,24}$`)
+var accountName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]{3,24}$`) })
 
 // EnsureAccount makes the account with two random keys if it is not there.
 // A name that Azure would refuse is an *Error of code AccountNameInvalid.
@@ -20,7 +21,7 @@ func (s *Service) EnsureAccount(ctx context.Context, name string) error {
 		return err
 	}
 	defer s.leave()
-	if !accountName.MatchString(name) {
+	if !accountName().MatchString(name) {
 		return fail("AccountNameInvalid").with("AccountName", name)
 	}
 	if _, err := s.account(ctx, name); !errors.Is(err, store.ErrNotFound) {
@@ -79,7 +80,7 @@ func (s *Service) readAccount(ctx context.Context, name string) (*account, error
 	if a := s.accounts[name]; a != nil {
 		return a, nil
 	}
-	if !accountName.MatchString(name) {
+	if !accountName().MatchString(name) {
 		return nil, noAccount()
 	}
 	d, err := s.cfg.Store.Get(ctx, accountKey(name))

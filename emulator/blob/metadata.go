@@ -10,12 +10,13 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 const metaPrefix = "x-ms-meta-"
 
 // metaName is a C# identifier, as the service wants of metadata names.
-var metaName = regexp.MustCompile(`^[\pL_][\pL\p{Nd}_]*$`)
+var metaName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[\pL_][\pL\p{Nd}_]*$`) })
 
 // parseMetadata reads the x-ms-meta- headers. Names are lower-cased: HTTP does not tell their case.
 func parseMetadata(h http.Header) (map[string]string, error) {
@@ -31,7 +32,7 @@ func parseMetadata(h http.Header) (map[string]string, error) {
 		switch {
 		case name == "":
 			return nil, fail("EmptyMetadataKey")
-		case !metaName.MatchString(name):
+		case !metaName().MatchString(name):
 			return nil, fail("InvalidMetadata").with("MetadataName", name)
 		}
 		if size += len(name) + len(value); size > 8<<10 {

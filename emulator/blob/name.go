@@ -3,11 +3,12 @@ package blob
 import (
 	"regexp"
 	"strings"
+	"sync"
 	"unicode/utf16"
 	"unicode/utf8"
 )
 
-var containerName = regexp.MustCompile(`^[a-z0-9](-?[a-z0-9])*$`)
+var containerName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9](-?[a-z0-9])*$`) })
 
 // checkContainerName holds the rules of "Naming and referencing containers,
 // blobs, and metadata"; shares have the same.
@@ -21,7 +22,7 @@ func checkContainerName(name string) error {
 		e.Message = "The specified resource name length is not within the permissible limits."
 		return e
 	}
-	if !containerName.MatchString(name) {
+	if !containerName().MatchString(name) {
 		return fail("InvalidResourceName")
 	}
 	return nil

@@ -165,33 +165,44 @@ func TestKilledEmulatorLeavesNoOrphan(t *testing.T) {
 	}
 }
 
-// A stranger that sits in the machine's folder, or has a recorded number, is left alone.
+// A stranger that sits in the machine's folder, or has a recorded number, is
+// left alone by a sweep that does find one of ours.
 func TestSweepSparesStrangers(t *testing.T) {
 	dir, len := t.TempDir(), length(t)
 	home := filepath.Join(dir, "home")
-	if err := os.MkdirAll(filepath.Join(dir, "sessions"), 0o700); err != nil {
-		t.Fatal(err)
+	for _, folder := range []string{home, filepath.Join(dir, "sessions")} {
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := os.Mkdir(home, 0o700); err != nil {
-		t.Fatal(err)
+	begin := func(env ...string) *exec.Cmd {
+		c := exec.Command("sleep", len)
+		c.Dir, c.Env, c.SysProcAttr = home, append(os.Environ(), env...), &syscall.SysProcAttr{Setsid: true}
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return c
 	}
-	stranger := exec.Command("sleep", len)
-	stranger.Dir, stranger.SysProcAttr = home, &syscall.SysProcAttr{Setsid: true}
-	if err := stranger.Start(); err != nil {
-		t.Fatal(err)
-	}
+	stranger, ours := begin("LAZULITE_INSTANCE=another"), begin("LAZULITE_INSTANCE=abc")
 	defer func() { _ = stranger.Process.Kill(); _ = stranger.Wait() }()
-	within(t, "no stranger", func() bool { return sleepers(len) >= 1 })
+	within(t, "they do not run", func() bool { return sleepers(len) == 2 })
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		t.Fatal(err)
 	}
-	record := fmt.Sprintf(`{"pid":%d,"start":"1","boot":%q,"container":"x","dir":%q}`, stranger.Process.Pid, strings.TrimSpace(string(boot)), home)
-	if err := os.WriteFile(filepath.Join(dir, "sessions", "1.json"), []byte(record), 0o600); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{
+		"instance": "abc\n", "unclean": "",
+		"sessions/1.json": fmt.Sprintf(`{"pid":%d,"start":"1","boot":%q,"container":"x","dir":%q}`, stranger.Process.Pid, strings.TrimSpace(string(boot)), home),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	newProcess(t, dir)
-	if sleepers(len) == 0 {
-		t.Error("a stranger was killed")
+	if err := ours.Wait(); err == nil || ours.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Errorf("ours ended with %v", err)
+	}
+	if n := sleepers(len); n != 1 {
+		t.Errorf("%d are left, want the stranger alone", n)
 	}
 }

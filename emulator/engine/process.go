@@ -20,6 +20,7 @@ type Process struct {
 	instance string
 
 	mu         sync.Mutex
+	begun      bool // something was started
 	closed     bool
 	containers map[string]*processContainer
 }
@@ -54,11 +55,18 @@ func NewProcess(cfg Config) (*Process, error) {
 			return nil, err
 		}
 	}
-	if err := p.sweep(); err != nil {
-		return nil, fmt.Errorf("engine: sweeping what an earlier run left: %w", err)
+	// Looking through all processes takes milliseconds: it is done where an
+	// earlier engine started something and did not come to its Close.
+	if _, err := os.Stat(p.unclean()); !errors.Is(err, os.ErrNotExist) {
+		if err := p.sweep(); err != nil {
+			return nil, fmt.Errorf("engine: sweeping what an earlier run left: %w", err)
+		}
 	}
 	return p, nil
 }
+
+// unclean is the file that is there from the first Start to the end of Close.
+func (p *Process) unclean() string { return filepath.Join(p.cfg.Dir, "unclean") }
 
 // InstanceID reads the file's id, or makes one and keeps it there.
 func InstanceID(file string) (string, error) {
@@ -96,19 +104,29 @@ func (p *Process) sweep() error {
 	}
 	if left := f.members(table); len(left) > 0 {
 		p.cfg.Logger.Warn("killing processes that an earlier run left", "count", len(left))
+		if err := f.kill(ctx); err != nil {
+			return err
+		}
 	}
-	if err := f.kill(ctx); err != nil {
-		return err
-	}
-	for _, sub := range []string{"containers", "sessions"} {
+	for _, sub := range folders {
 		if err := os.RemoveAll(filepath.Join(p.cfg.Dir, sub)); err != nil {
 			return err
 		}
-		if err := os.Mkdir(filepath.Join(p.cfg.Dir, sub), 0o700); err != nil {
+	}
+	return os.Remove(p.unclean())
+}
+
+// folders hold the containers' files and the records of what they started.
+var folders = []string{"containers", "sessions"}
+
+// begin notes, before the first process, that this engine's Dir has to be swept.
+func (p *Process) begin() error {
+	for _, sub := range folders {
+		if err := os.MkdirAll(filepath.Join(p.cfg.Dir, sub), 0o700); err != nil {
 			return err
 		}
 	}
-	return nil
+	return writeFile(p.unclean(), nil)
 }
 
 // records reads the sessions that an earlier run of this boot had begun.
@@ -157,6 +175,13 @@ func (p *Process) Start(ctx context.Context, spec Spec) (Container, error) {
 	if p.containers[spec.Name] != nil {
 		p.mu.Unlock()
 		return nil, fmt.Errorf("%w: %s", ErrExists, spec.Name)
+	}
+	if !p.begun {
+		if err := p.begin(); err != nil {
+			p.mu.Unlock()
+			return nil, err
+		}
+		p.begun = true
 	}
 	p.containers[spec.Name] = c
 	p.mu.Unlock()
@@ -214,5 +239,12 @@ func (p *Process) Close(ctx context.Context) error {
 		wg.Go(func() { errs[i] = c.Remove(ctx) })
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	err := errors.Join(errs...)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == nil && p.begun {
+		p.begun = false
+		err = os.Remove(p.unclean())
+	}
+	return err
 }

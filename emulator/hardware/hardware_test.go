@@ -95,8 +95,8 @@ func TestSizesAsRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	type row struct {
-		Name                                                                                   string
-		NumberOfCores, OSDiskSizeInMB, ResourceDiskSizeInMB, MemoryInMB, MaxDataDiskCount, gpu int
+		Name                                                                              string
+		NumberOfCores, OSDiskSizeInMB, ResourceDiskSizeInMB, MemoryInMB, MaxDataDiskCount int
 	}
 	var list struct{ Value []row }
 	for _, i := range file.Interactions {

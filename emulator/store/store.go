@@ -73,6 +73,9 @@ type Store struct {
 	closeOnce sync.Once
 	closing   chan struct{}
 
+	// The fixed statements, compiled once for each connection.
+	get, revOf, last, bump, remove, put *sql.Stmt
+
 	mu       sync.Mutex
 	watchers map[*watcher]struct{}
 }
@@ -132,6 +135,22 @@ func Open(cfg Config) (*Store, error) {
 		closing:  make(chan struct{}),
 		watchers: map[*watcher]struct{}{},
 	}
+	for _, p := range []struct {
+		to   **sql.Stmt
+		text string
+	}{
+		{&s.get, `SELECT rev, value FROM doc WHERE key = ?`},
+		{&s.revOf, `SELECT rev FROM doc WHERE key = ?`},
+		{&s.last, `SELECT last FROM rev WHERE id = 1`},
+		{&s.bump, `UPDATE rev SET last = ? WHERE id = 1`},
+		{&s.remove, `DELETE FROM doc WHERE key = ?`},
+		{&s.put, `INSERT INTO doc (key, rev, value) VALUES (?, ?, ?)
+			ON CONFLICT (key) DO UPDATE SET rev = excluded.rev, value = excluded.value`},
+	} {
+		if *p.to, err = db.Prepare(p.text); err != nil {
+			return nil, errors.Join(fmt.Errorf("store: %w", err), db.Close())
+		}
+	}
 	go s.writer()
 	return s, nil
 }
@@ -146,7 +165,7 @@ func (s *Store) Close() error {
 // Get returns the document at key, or ErrNotFound.
 func (s *Store) Get(ctx context.Context, key string) (Doc, error) {
 	d := Doc{Key: key}
-	err := s.db.QueryRowContext(ctx, `SELECT rev, value FROM doc WHERE key = ?`, key).Scan(&d.Rev, &d.Value)
+	err := s.get.QueryRowContext(ctx, key).Scan(&d.Rev, &d.Value)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Doc{}, ErrNotFound
 	}

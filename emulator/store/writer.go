@@ -60,10 +60,11 @@ func (s *Store) apply(group []*write) ([]error, error) {
 	}
 	defer func() { _ = tx.Rollback() }()
 	var rev int64
-	if err := tx.QueryRow(`SELECT last FROM rev WHERE id = 1`).Scan(&rev); err != nil {
+	if err := tx.Stmt(s.last).QueryRow().Scan(&rev); err != nil {
 		return nil, err
 	}
 	results := make([]error, len(group))
+	put, remove, revOf := tx.Stmt(s.put), tx.Stmt(s.remove), tx.Stmt(s.revOf)
 	for i, w := range group {
 		if w.ctx.Err() != nil {
 			results[i] = w.ctx.Err()
@@ -72,7 +73,7 @@ func (s *Store) apply(group []*write) ([]error, error) {
 		if _, err := tx.Exec(`SAVEPOINT w`); err != nil {
 			return nil, err
 		}
-		docs, next, err := applyOps(tx, w.ops, rev)
+		docs, next, err := applyOps(revOf, put, remove, w.ops, rev)
 		if err != nil {
 			if !errors.Is(err, ErrConflict) && !errors.Is(err, ErrNotFound) {
 				return nil, err
@@ -88,18 +89,18 @@ func (s *Store) apply(group []*write) ([]error, error) {
 			return nil, err
 		}
 	}
-	if _, err := tx.Exec(`UPDATE rev SET last = ? WHERE id = 1`, rev); err != nil {
+	if _, err := tx.Stmt(s.bump).Exec(rev); err != nil {
 		return nil, err
 	}
 	return results, tx.Commit()
 }
 
-func applyOps(tx *sql.Tx, ops []Op, rev int64) ([]Doc, int64, error) {
+func applyOps(revOf, put, remove *sql.Stmt, ops []Op, rev int64) ([]Doc, int64, error) {
 	docs := make([]Doc, 0, len(ops))
 	for _, op := range ops {
 		if op.If != Any || op.Value == nil {
 			var have int64
-			err := tx.QueryRow(`SELECT rev FROM doc WHERE key = ?`, op.Key).Scan(&have)
+			err := revOf.QueryRow(op.Key).Scan(&have)
 			switch {
 			case errors.Is(err, sql.ErrNoRows):
 				have = Absent
@@ -116,10 +117,9 @@ func applyOps(tx *sql.Tx, ops []Op, rev int64) ([]Doc, int64, error) {
 		rev++
 		var err error
 		if op.Value == nil {
-			_, err = tx.Exec(`DELETE FROM doc WHERE key = ?`, op.Key)
+			_, err = remove.Exec(op.Key)
 		} else {
-			_, err = tx.Exec(`INSERT INTO doc (key, rev, value) VALUES (?, ?, ?)
-				ON CONFLICT (key) DO UPDATE SET rev = excluded.rev, value = excluded.value`, op.Key, rev, op.Value)
+			_, err = put.Exec(op.Key, rev, op.Value)
 		}
 		if err != nil {
 			return nil, 0, err

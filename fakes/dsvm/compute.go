@@ -39,7 +39,8 @@ func (f *Fake) compute() arm.Provider {
 		Types: []arm.Type{{
 			Name: typeVM, Versions: versions, Tracked: true,
 			PutNew: write(http.StatusCreated), PutOld: write(http.StatusOK), Patch: write(http.StatusOK), Delete: later,
-			Admit: f.admitVM, Reconciler: vmReconciler{f}, Render: f.renderVM,
+			Admit: f.admitVM, Reconciler: vmReconciler{f}, Render: f.renderVM, Live: true,
+			Reads: map[string]arm.Read{"instanceView": f.readInstanceView},
 			Actions: map[string]arm.Action{
 				"start": want("running"), "powerOff": want("stopped"), "deallocate": want("deallocated"),
 				"restart": {LRO: later, Begin: beginRestart},
@@ -80,6 +81,19 @@ func operationDocument(_ arm.Call, op *arm.Operation, _ *arm.Resource) any {
 // stamp is a time as Microsoft.Compute writes it.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000000+00:00") }
 
+// readInstanceView is GET {id}/instanceView.
+func (f *Fake) readInstanceView(_ context.Context, _ arm.View, _ arm.Call, r *arm.Resource) (int, any, error) {
+	o, err := parse(r.Properties)
+	if err != nil {
+		return 0, nil, err
+	}
+	p, err := privateOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, f.instanceView(r, o, p), nil
+}
+
 // renderVM is the wire form; with $expand=instanceView it says what is really so.
 func (f *Fake) renderVM(c arm.Call, r *arm.Resource) (any, error) {
 	o, err := parse(r.Properties)
@@ -117,8 +131,8 @@ func (f *Fake) instanceView(r *arm.Resource, o object, p private) object {
 	if !p.Provisioned.IsZero() {
 		provisioning["time"] = stamp(p.Provisioned)
 	}
-	if state == "failed" {
-		provisioning["level"] = "Error"
+	if why := p.LastFailure; state == "failed" && why != nil {
+		provisioning["code"], provisioning["level"], provisioning["message"] = "ProvisioningState/failed/"+why.Code, "Error", why.Message
 	}
 	view := object{"statuses": []object{provisioning, {"code": "PowerState/" + word, "level": "Info", "displayStatus": "VM " + word}}}
 	if disk := o.child("storageProfile").child("osDisk").text("name"); disk != "" {

@@ -50,6 +50,9 @@ type Config struct {
 	Hardware *hardware.Host
 	// Cores limits the vCPUs of a subscription in a region, and of one family; 0: 100.
 	Cores int
+	// Environment is NAME=value of what machines have of this host besides
+	// their own HOME, USER and the like: PATH, and how packages are fetched here.
+	Environment []string
 	// HighPorts keeps machines off port 22 of loopback addresses of their own.
 	HighPorts bool
 	Logger    *slog.Logger // nil: silent

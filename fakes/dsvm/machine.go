@@ -170,6 +170,7 @@ func (m *machine) boot(ctx context.Context) (err error) {
 		shell = "/bin/sh"
 	}
 	env := []string{"HOME=" + home, "USER=" + f.User, "LOGNAME=" + f.User, "SHELL=" + shell, "TMPDIR=" + filepath.Join(m.dir, "tmp")}
+	env = append(env, m.hostEnv()...)
 	if len(limits.GPUs) == 0 {
 		env = append(env, "CUDA_VISIBLE_DEVICES=") // the host's GPUs are not this machine's
 	}
@@ -210,10 +211,16 @@ func (m *machine) boot(ctx context.Context) (err error) {
 // prepareDisk makes what of the disk is not there yet.
 func (m *machine) prepareDisk(f machineFile) (home string, err error) {
 	home = filepath.Join(m.dir, "home", f.User)
+	if err := m.prepareTools(); err != nil {
+		return "", err
+	}
 	for _, dir := range []string{filepath.Join(home, ".ssh"), filepath.Join(m.dir, "tmp")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return "", err
 		}
+	}
+	if err := m.writeProfile(home); err != nil {
+		return "", err
 	}
 	if len(f.Keys) == 0 {
 		return home, nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"lazulite.dev/emulator/arm"
@@ -28,17 +29,29 @@ func (f *Fake) network() arm.Provider {
 			Admit: admit, Reconciler: reconciler, States: states,
 		}
 	}
-	public := declare(typePublicIP, true, f.admitPublicIP, publicIPReconciler{f})
-	public.Render = f.renderPublicIP
-	return arm.Provider{Namespace: "Microsoft.Network", Registered: true, Types: []arm.Type{
+	types := []arm.Type{
 		declare(typeNetwork, true, f.admitNetwork, partsReconciler{f, "subnets", typeSubnet}),
 		declare(typeSubnet, false, f.admitSubnet, partReconciler{f}),
 		declare(typeGroup, true, f.admitGroup, partsReconciler{f, "securityRules", typeRule}),
 		declare(typeRule, false, f.admitRule, partReconciler{f}),
 		declare(typeNIC, true, f.admitNIC, nicReconciler{f}),
-		public,
-	}}
+		declare(typePublicIP, true, f.admitPublicIP, publicIPReconciler{f}),
+	}
+	types[5].Render = f.renderPublicIP
+	for i, use := range []usage{f.usedNetwork, f.usedNetwork, f.usedNetwork, nil, f.usedNIC, f.usedPublicIP} {
+		if use != nil {
+			types[i].AdmitDelete = func(ctx context.Context, v arm.View, r *arm.Resource) error {
+				_, err := use(ctx, v, r)
+				return err
+			}
+		}
+	}
+	return arm.Provider{Namespace: "Microsoft.Network", Registered: true, Types: types}
 }
+
+// usage says by an error that a resource can't be deleted because of what uses
+// it, or that this is going as well and must be waited for.
+type usage = func(ctx context.Context, v arm.View, r *arm.Resource) (wait bool, err error)
 
 type admission = func(ctx context.Context, v arm.View, c arm.Call, old, next *arm.Resource) error
 
@@ -61,6 +74,9 @@ func edit(next, old *arm.Resource, f *Fake, change func(o, before object) error)
 		if before, err = parse(old.Properties); err != nil {
 			return err
 		}
+	}
+	if old != nil {
+		next.Private = old.Private
 	}
 	delete(o, "provisioningState")
 	o["resourceGuid"] = before["resourceGuid"]
@@ -241,6 +257,14 @@ func fillRule(r object, group, kind string) error {
 	return nil
 }
 
+// deletion goes on once nothing is to be waited for.
+func deletion(wait bool, err error) (arm.Result, error) {
+	if wait && err == nil {
+		return arm.Result{RequeueAfter: deletionWait}, nil
+	}
+	return arm.Result{Done: err == nil}, err
+}
+
 // partsReconciler keeps a parent's list of parts together with those that are
 // resources of their own, and refuses to delete what a network interface uses.
 type partsReconciler struct {
@@ -251,7 +275,7 @@ type partsReconciler struct {
 // Reconcile implements arm.Reconciler.
 func (f partsReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resource) (arm.Result, error) {
 	if r.Deleting {
-		return f.free(ctx, v, r)
+		return deletion(f.usedNetwork(ctx, v, r))
 	}
 	parts, err := v.List(ctx, r.ID, f.kind)
 	if err != nil {
@@ -261,9 +285,16 @@ func (f partsReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resou
 	if err != nil {
 		return arm.Result{}, err
 	}
-	own := map[string]*arm.Resource{}
+	own, names := map[string]*arm.Resource{}, []string{}
 	for _, p := range parts {
 		own[strings.ToLower(nameOf(p.ID))] = p
+		names = append(names, strings.ToLower(nameOf(p.ID)))
+	}
+	var had []string // that were resources, so that one which is gone goes from the list as well
+	if len(r.Private) > 0 {
+		if err := json.Unmarshal(r.Private, &had); err != nil {
+			return arm.Result{}, err
+		}
 	}
 	merged := []any{}
 	put := func(p *arm.Resource) {
@@ -278,6 +309,9 @@ func (f partsReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resou
 			delete(own, name)
 			continue
 		}
+		if slices.Contains(had, name) {
+			continue
+		}
 		merged = append(merged, inline)
 	}
 	for _, p := range parts {
@@ -286,7 +320,10 @@ func (f partsReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resou
 		}
 	}
 	o[f.list] = merged
-	r.Properties, err = o.encode()
+	if r.Properties, err = o.encode(); err != nil {
+		return arm.Result{}, err
+	}
+	r.Private, err = json.Marshal(names)
 	return arm.Result{Done: true}, err
 }
 
@@ -296,7 +333,7 @@ type partReconciler struct{ *Fake }
 // Reconcile implements arm.Reconciler.
 func (f partReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resource) (arm.Result, error) {
 	if r.Deleting {
-		if result, err := f.free(ctx, v, r); err != nil || !result.Done {
+		if result, err := deletion(f.usedNetwork(ctx, v, r)); err != nil || !result.Done {
 			return result, err
 		}
 	}

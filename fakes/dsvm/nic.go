@@ -39,9 +39,6 @@ func (f *Fake) admitNIC(ctx context.Context, v arm.View, _ arm.Call, old, next *
 			return err
 		}
 	}
-	if old != nil {
-		next.Private = old.Private
-	}
 	return edit(next, old, f, func(o, before object) error {
 		configs := o.list("ipConfigurations")
 		if len(configs) != len(w.IPConfigurations) {
@@ -232,15 +229,14 @@ const deletionWait = time.Second
 
 // Reconcile implements arm.Reconciler.
 func (f nicReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resource) (arm.Result, error) {
+	if r.Deleting {
+		if result, err := deletion(f.usedNIC(ctx, v, r)); err != nil || !result.Done {
+			return result, err
+		}
+	}
 	vm, err := f.vmOf(ctx, v, r.ID)
 	if err != nil {
 		return arm.Result{}, err
-	}
-	if r.Deleting && vm != nil {
-		if vm.Deleting {
-			return arm.Result{RequeueAfter: deletionWait}, nil
-		}
-		return arm.Result{}, &arm.Error{Status: 400, Code: "NicInUse", Message: fmt.Sprintf("Network Interface %s is used by existing resource %s. In order to delete the network interface, it must be dissociated from the resource. To learn more, see aka.ms/deletenic.", r.ID, vm.ID)}
 	}
 	o, err := parse(r.Properties)
 	if err != nil {
@@ -287,36 +283,45 @@ func wakePublic(v arm.View, r *arm.Resource) error {
 	return err
 }
 
-// free lets the deletion of a network, subnet or group go on once no interface uses it.
-func (f *Fake) free(ctx context.Context, v arm.View, r *arm.Resource) (arm.Result, error) {
+// usedNIC is the usage of a network interface.
+func (f *Fake) usedNIC(ctx context.Context, v arm.View, r *arm.Resource) (wait bool, err error) {
+	vm, err := f.vmOf(ctx, v, r.ID)
+	if err != nil || vm == nil {
+		return false, err
+	}
+	if vm.Deleting {
+		return true, nil
+	}
+	return false, nicInUse(r.ID, vm.ID)
+}
+
+func nicInUse(nic, vm arm.ID) *arm.Error {
+	return &arm.Error{Status: 400, Code: "NicInUse", Message: fmt.Sprintf("Network Interface %s is used by existing resource %s. In order to delete the network interface, it must be dissociated from the resource. To learn more, see aka.ms/deletenic.", nic, vm)}
+}
+
+// usedNetwork is the usage of a network, a subnet, or a security group.
+func (f *Fake) usedNetwork(ctx context.Context, v arm.View, r *arm.Resource) (wait bool, err error) {
 	nics, err := f.nics(ctx, v, r.ID)
 	if err != nil {
-		return arm.Result{}, err
+		return false, err
 	}
 	id := strings.ToLower(r.ID.String())
-	waiting := false
 	for _, n := range nics {
 		uses := n.w.NetworkSecurityGroup != nil && same(n.w.NetworkSecurityGroup.ID, id)
 		for _, c := range n.w.IPConfigurations {
 			if s := c.Properties.Subnet; s != nil {
-				subnet := strings.ToLower(s.ID)
-				uses = uses || same(subnet, id) || strings.HasPrefix(subnet, id+"/")
+				uses = uses || same(s.ID, id) || strings.HasPrefix(strings.ToLower(s.ID), id+"/")
 			}
 		}
-		if !uses {
-			continue
+		switch {
+		case !uses:
+		case n.Deleting:
+			wait = true
+		case isType(id, typeGroup):
+			return false, &arm.Error{Status: 400, Code: "InUseNetworkSecurityGroupCannotBeDeleted", Message: fmt.Sprintf("Network security group %s cannot be deleted because it is in use by the following resources: %s.", r.ID, n.ID)}
+		default:
+			return false, &arm.Error{Status: 400, Code: "InUseSubnetCannotBeDeleted", Message: fmt.Sprintf("Subnet of %s is in use by %s and cannot be deleted. In order to delete the subnet, delete all the resources within the subnet.", r.ID, n.ID)}
 		}
-		if n.Deleting {
-			waiting = true
-			continue
-		}
-		if isType(id, typeGroup) {
-			return arm.Result{}, &arm.Error{Status: 400, Code: "InUseNetworkSecurityGroupCannotBeDeleted", Message: fmt.Sprintf("Network security group %s cannot be deleted because it is in use by the following resources: %s.", r.ID, n.ID)}
-		}
-		return arm.Result{}, &arm.Error{Status: 400, Code: "InUseSubnetCannotBeDeleted", Message: fmt.Sprintf("Subnet of %s is in use by %s and cannot be deleted.", r.ID, n.ID)}
 	}
-	if waiting {
-		return arm.Result{RequeueAfter: deletionWait}, nil
-	}
-	return arm.Result{Done: true}, nil
+	return wait, nil
 }

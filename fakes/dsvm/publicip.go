@@ -17,9 +17,6 @@ func labelRule() *regexp.Regexp { return regexp.MustCompile(`^[a-z][a-z0-9-]{1,6
 
 func (f *Fake) admitPublicIP(_ context.Context, _ arm.View, _ arm.Call, old, next *arm.Resource) error {
 	delete(next.Tags, PortTag)
-	if old != nil {
-		next.Private = old.Private
-	}
 	if len(next.SKU) == 0 || string(next.SKU) == "null" {
 		next.SKU = json.RawMessage(`{"name":"Basic","tier":"Regional"}`)
 	}
@@ -56,6 +53,9 @@ type publicIPReconciler struct{ *Fake }
 
 // Reconcile implements arm.Reconciler.
 func (f publicIPReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resource) (arm.Result, error) {
+	if r.Deleting {
+		return deletion(f.usedPublicIP(ctx, v, r))
+	}
 	nics, err := f.nics(ctx, v, r.ID)
 	if err != nil {
 		return arm.Result{}, err
@@ -67,19 +67,7 @@ func (f publicIPReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Re
 	delete(o, "ipConfiguration")
 	port := 0
 	for _, n := range nics {
-		for _, c := range n.w.IPConfigurations {
-			if c.Properties.PublicIPAddress == nil || !same(c.Properties.PublicIPAddress.ID, r.ID.String()) {
-				continue
-			}
-			config := n.ID.String() + "/ipConfigurations/" + c.Name
-			switch {
-			case r.Deleting && n.Deleting:
-				return arm.Result{RequeueAfter: deletionWait}, nil
-			case n.Deleting:
-				continue
-			case r.Deleting:
-				return arm.Result{}, &arm.Error{Status: 400, Code: "PublicIPAddressCannotBeDeleted", Message: fmt.Sprintf("Public IP address %s can not be deleted since it is still allocated to resource %s. In order to delete the public IP, disassociate/detach the Public IP address from the resource.", r.ID, config)}
-			}
+		if config := n.configWith(r.ID); config != "" && !n.Deleting {
 			o["ipConfiguration"] = object{"id": config}
 			vm, err := f.vmOf(ctx, v, n.ID)
 			if err != nil {
@@ -105,6 +93,35 @@ func (f publicIPReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Re
 	}
 	r.Private, err = json.Marshal(publicIPPrivate{Port: port})
 	return arm.Result{Done: true}, err
+}
+
+// configWith is the id of the interface's configuration that has a public address, "" if none.
+func (n nic) configWith(public arm.ID) string {
+	for _, c := range n.w.IPConfigurations {
+		if c.Properties.PublicIPAddress != nil && same(c.Properties.PublicIPAddress.ID, public.String()) {
+			return n.ID.String() + "/ipConfigurations/" + c.Name
+		}
+	}
+	return ""
+}
+
+// usedPublicIP is the usage of a public address.
+func (f *Fake) usedPublicIP(ctx context.Context, v arm.View, r *arm.Resource) (wait bool, err error) {
+	nics, err := f.nics(ctx, v, r.ID)
+	if err != nil {
+		return false, err
+	}
+	for _, n := range nics {
+		config := n.configWith(r.ID)
+		switch {
+		case config == "":
+		case n.Deleting:
+			wait = true
+		default:
+			return false, &arm.Error{Status: 400, Code: "PublicIPAddressCannotBeDeleted", Message: fmt.Sprintf("Public IP address %s can not be deleted since it is still allocated to resource %s. In order to delete the public IP, disassociate/detach the Public IP address from the resource.", r.ID, config)}
+		}
+	}
+	return wait, nil
 }
 
 func (f *Fake) renderPublicIP(_ arm.Call, r *arm.Resource) (any, error) {

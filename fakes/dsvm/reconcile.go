@@ -49,46 +49,52 @@ func (f vmReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resource
 		return arm.Result{}, err
 	}
 	m := f.machine(p.ID)
-	for {
-		if done, err := f.tell(ctx, v, r, &p); err != nil || !done {
-			return arm.Result{RequeueAfter: soon}, errors.Join(err, p.store(r))
-		}
-		step := next(p, m.power(), m.snapshot().Size, r.Deleting)
-		if step == "" {
-			p.Step = ""
-			return arm.Result{Done: true}, p.store(r)
-		}
-		now := f.cfg.Clock.Now()
-		if p.Step != step {
-			p.Step, p.Due = step, now.Add(f.delay(step))
-		}
-		if wait := p.Due.Sub(now); wait > 0 {
-			return arm.Result{RequeueAfter: wait}, p.store(r)
-		}
-		err := f.perform(ctx, step, m, r, &p)
-		var final *arm.Error
-		if err != nil && !errors.As(err, &final) {
-			return arm.Result{}, err // to be tried again as it stands
-		}
-		p.Step = ""
-		if final != nil {
-			p.giveUp(m.power())
-			if err := p.store(r); err != nil {
-				return arm.Result{}, err
-			}
-			return arm.Result{}, final
-		}
-		// What the network interfaces read must be stored before they are woken.
-		p.Wake, p.TellBy = append(p.Wake, p.NICs...), now.Add(tellLimit)
-		return arm.Result{RequeueAfter: soon}, p.store(r)
+	if done, err := f.tell(ctx, v, r, &p); err != nil || !done {
+		return arm.Result{RequeueAfter: tellPause}, errors.Join(err, p.store(r))
 	}
+	if e := p.Failure; e != nil {
+		p.Failure = nil
+		if err := p.store(r); err != nil {
+			return arm.Result{}, err
+		}
+		return arm.Result{}, &arm.Error{Status: e.Status, Code: e.Code, Message: e.Message}
+	}
+	step := next(p, m.power(), m.snapshot().Size, r.Deleting)
+	if step == "" {
+		p.Step = ""
+		return arm.Result{Done: true}, p.store(r)
+	}
+	now := f.cfg.Clock.Now()
+	if p.Step != step {
+		p.Step, p.Due = step, now.Add(f.delay(step))
+	}
+	if wait := p.Due.Sub(now); wait > 0 {
+		return arm.Result{RequeueAfter: wait}, p.store(r)
+	}
+	err = f.perform(ctx, step, m, r, &p)
+	var final *arm.Error
+	if err != nil && !errors.As(err, &final) {
+		return arm.Result{}, err // to be tried again as it stands
+	}
+	p.Step = ""
+	if final != nil {
+		p.giveUp(m.power(), final)
+	} else {
+		p.LastFailure = nil
+	}
+	// What the network interfaces read must be stored before they are woken.
+	p.Wake, p.TellBy = append(p.Wake, p.NICs...), now.Add(tellLimit)
+	return arm.Result{RequeueAfter: soon}, p.store(r)
 }
 
-// soon is when a reconciler comes back that waits for nothing but its own result to be stored or read.
-const soon = time.Millisecond
+// soon brings a reconciler back as soon as its result is stored.
+const soon = time.Nanosecond
 
-// How long the interfaces and public addresses may take to show a change.
-const tellLimit = 10 * time.Second
+// How long the interfaces and public addresses may take to show a change, and how often they are looked at.
+const (
+	tellLimit = 10 * time.Second
+	tellPause = 5 * time.Millisecond
+)
 
 // tell wakes the interfaces and holds the operation back until they show the
 // change: who sees it end can read the address.
@@ -175,8 +181,10 @@ func (p private) has(nic string) bool {
 	return slices.ContainsFunc(p.NICs, func(n string) bool { return same(n, nic) })
 }
 
-// giveUp makes what is so what is wanted, for the operation has failed.
-func (p *private) giveUp(power string) {
+// giveUp makes what is so what is wanted, for the operation has failed; it ends once the rest is told.
+func (p *private) giveUp(power string, why *arm.Error) {
+	p.Failure = &failure{why.Status, why.Code, why.Message}
+	p.LastFailure = p.Failure
 	p.Created, p.Want = true, power
 	p.Changed, p.Restarted = p.Changes, p.Restarts
 }

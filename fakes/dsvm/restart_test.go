@@ -33,8 +33,11 @@ func (b bench) Fatal(args ...any)            { panic(fmt.Sprint(args...)) }
 // victim is an emulator with a running and a stopped VM that is going to be killed.
 func victim(dir string) {
 	w := newWorld(bench{ctx: context.Background()}, dir, nil)
-	off := w.create("off")
-	w.create("on")
+	off := compute + "off"
+	for _, name := range []string{"on", "off"} {
+		w.must(compute+name, vmBody("Standard_DS1_v2", w.nets(name), withPassword))
+		w.settle()
+	}
 	if err := w.act(off, "powerOff"); err != nil {
 		panic(err)
 	}
@@ -142,7 +145,7 @@ func TestReopen(t *testing.T) {
 	if err := w.fake.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if c, _, err := dial(endpoint); err == nil {
+	if c, _, err := w.dial(endpoint); err == nil {
 		c.Close()
 		t.Error("after Close it takes logins")
 	}
@@ -162,14 +165,16 @@ func TestCutOffAnywhere(t *testing.T) {
 	for cut := range 12 {
 		dir := t.TempDir()
 		w := newWorld(t, dir, func(c *dsvm.Config) { c.Lifecycle = "real" })
-		w.must(compute+"vm1", vmBody("Standard_DS1_v2", w.nets("vm1"), withPassword))
+		if err := w.put(compute+"vm1", "2024-03-01", vmBody("Standard_DS1_v2", w.nets("vm1"), withKey(w.line))); err != nil {
+			t.Fatal(err)
+		}
 		for range cut {
 			w.step()
 		}
 		// The store keeps what it was given; all else is made anew.
 		w.close()
 		next := newWorld(t, dir, nil)
-		next.resources, next.queue = w.resources, append(w.queue, key(compute+"vm1"))
+		next.signer, next.resources, next.queue = w.signer, w.resources, append(w.queue, key(compute+"vm1"))
 		for id := range w.due {
 			next.queue = append(next.queue, id)
 		}
@@ -202,7 +207,7 @@ func TestPowerIsHonest(t *testing.T) {
 		if dice.IntN(2) == 0 {
 			w.settle()
 		}
-		c, _, err := dial(endpoint)
+		c, _, err := w.dial(endpoint)
 		if err == nil {
 			c.Close()
 		}
@@ -219,7 +224,9 @@ func TestFiftyAtOnce(t *testing.T) {
 	for i := range 50 {
 		name := fmt.Sprintf("vm%d", i)
 		names = append(names, name)
-		w.must(compute+name, vmBody("Standard_DS1_v2", w.nets(name), withPassword))
+		if err := w.put(compute+name, "2024-03-01", vmBody("Standard_DS1_v2", w.nets(name), withKey(w.line))); err != nil {
+			t.Fatal(err)
+		}
 	}
 	all := func(do func(name string)) {
 		var wg sync.WaitGroup

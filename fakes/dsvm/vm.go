@@ -99,6 +99,13 @@ type private struct {
 	Port         int
 	Wake         []string  `json:",omitempty"` // interfaces that are to show a change
 	TellBy       time.Time // until when that is waited for
+	Failure      *failure  `json:",omitempty"` // that the operation is to end with
+	LastFailure  *failure  `json:",omitempty"` // that the last one did end with
+}
+
+type failure struct {
+	Status        int
+	Code, Message string
 }
 
 func privateOf(r *arm.Resource) (p private, err error) {
@@ -345,7 +352,7 @@ func (f *Fake) admitNICs(ctx context.Context, v arm.View, w vmProperties, next *
 			return nil, err
 		}
 		if user != nil && !same(user.ID.String(), next.ID.String()) {
-			return nil, &arm.Error{Status: 400, Code: "NicInUse", Message: fmt.Sprintf("Network Interface %s is used by existing resource %s. In order to delete the network interface, it must be dissociated from the resource. To learn more, see aka.ms/deletenic.", id, user.ID)}
+			return nil, nicInUse(id, user.ID)
 		}
 		out = append(out, n.ID)
 	}

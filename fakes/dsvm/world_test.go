@@ -2,10 +2,12 @@ package dsvm_test
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -45,6 +47,8 @@ type world struct {
 	due       map[string]time.Time
 	errs      map[string]*arm.Error // how the last operation failed
 	location  string                // in place of eastus2
+	signer    gossh.Signer
+	line      string // its authorized_keys line
 }
 
 var start = time.Date(2018, 10, 20, 10, 0, 0, 0, time.UTC)
@@ -52,12 +56,19 @@ var start = time.Date(2018, 10, 20, 10, 0, 0, 0, time.UTC)
 func newWorld(t testing.TB, dir string, change func(*dsvm.Config)) *world {
 	t.Helper()
 	w := &world{TB: t, clk: clock.NewManual(start), types: map[string]arm.Type{}, resources: map[string]*arm.Resource{}, due: map[string]time.Time{}, errs: map[string]*arm.Error{}}
-	var err error
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.signer, err = gossh.NewSignerFromKey(private); err != nil {
+		t.Fatal(err)
+	}
+	w.line = strings.TrimSpace(string(gossh.MarshalAuthorizedKey(w.signer.PublicKey())))
 	// The machines' processes live in real time.
 	if w.engine, err = engine.NewProcess(engine.Config{Dir: dir + "/engine"}); err != nil {
 		t.Fatal(err)
 	}
-	cfg := dsvm.Config{Engine: w.engine, Clock: w.clk, Dir: dir, Rand: rand.New(rand.NewPCG(1, 2)), Hardware: hardware.New(hardware.Config{GPUs: func() ([]hardware.GPU, error) { return nil, nil }})}
+	cfg := dsvm.Config{Engine: w.engine, Clock: w.clk, Dir: dir, Rand: mathrand.New(mathrand.NewPCG(1, 2)), Hardware: hardware.New(hardware.Config{GPUs: func() ([]hardware.GPU, error) { return nil, nil }})}
 	if change != nil {
 		change(&cfg)
 	}
@@ -207,12 +218,22 @@ func (w *world) act(id, name string) error {
 	return nil
 }
 
-func (w *world) delete(id string) {
+// delete is DELETE up to its answer; admitted leaves the last word of the type out.
+func (w *world) delete(id string, admitted ...bool) {
 	w.Helper()
 	parsed, _ := arm.ParseID(id)
 	r, err := w.Get(w.Context(), parsed)
 	if err != nil {
 		w.Fatal(err)
+	}
+	if last := w.kind(id).AdmitDelete; last != nil && admitted == nil {
+		var refused *arm.Error
+		if err := last(w.Context(), w, r); errors.As(err, &refused) {
+			w.errs[key(id)] = refused
+			return
+		} else if err != nil {
+			w.Fatal(err)
+		}
 	}
 	r.Deleting, r.State = true, "Deleting"
 	w.store(r)
@@ -362,11 +383,18 @@ func vmBody(size, nic, profile string) string {
 
 const withPassword = `{"computerName":"vm","adminUsername":"` + user + `","adminPassword":"` + password + `"}`
 
+func withKey(line string) string {
+	return `{"adminUsername":"` + user + `","linuxConfiguration":{"disablePasswordAuthentication":true,"ssh":{"publicKeys":[{"path":"/home/` + user + `/.ssh/authorized_keys","keyData":"` + line + ` me@here"}]}}}`
+}
+
 // create makes a VM with all that it needs and waits until it is there.
 func (w *world) create(name string) (vm string) {
 	w.Helper()
 	vm = compute + name
-	w.must(vm, vmBody("Standard_DS1_v2", w.nets(name), withPassword))
+	// A key of the kind that later versions take, for it is quick to make.
+	if err := w.put(vm, "2024-03-01", vmBody("Standard_DS1_v2", w.nets(name), withKey(w.line))); err != nil {
+		w.Fatal(err)
+	}
 	w.settle()
 	if e := w.errs[key(vm)]; e != nil {
 		w.Fatalf("%s: %v", name, e)
@@ -401,10 +429,14 @@ func dial(endpoint string, auth ...gossh.AuthMethod) (*gossh.Client, gossh.Publi
 	return c, host, err
 }
 
+func (w *world) dial(endpoint string) (*gossh.Client, gossh.PublicKey, error) {
+	return dial(endpoint, gossh.PublicKeys(w.signer), gossh.Password(password))
+}
+
 // ssh runs a command on a VM.
 func (w *world) ssh(name, command string) string {
 	w.Helper()
-	c, _, err := dial(w.endpoint(name))
+	c, _, err := w.dial(w.endpoint(name))
 	if err != nil {
 		w.Fatalf("ssh to %s: %v", name, err)
 	}

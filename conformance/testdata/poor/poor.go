@@ -15,11 +15,10 @@ import (
 type Server struct {
 	mu     sync.Mutex
 	groups map[string]string // path -> body
-	base   func() string
 }
 
-// New makes a Server that learns its own URL from base.
-func New(base func() string) *Server { return &Server{groups: map[string]string{}, base: base} }
+// New makes a Server.
+func New() *Server { return &Server{groups: map[string]string{}} }
 
 // Groups returns the paths of the groups that were created and not deleted.
 func (s *Server) Groups() []string {
@@ -57,13 +56,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/tenants":
 		json(200, `{"value":[{"tenantId"`) // torn
 	case len(parts) == 3 && parts[2] == "resourcegroups":
-		json(200, fmt.Sprintf(`{"value":[{"name":"same"}],"nextLink":%q}`, s.base()+r.URL.RequestURI()))
+		json(200, fmt.Sprintf(`{"value":[{"name":"same"}],"nextLink":%q}`, "http://"+r.Host+r.URL.RequestURI()))
 	case len(parts) == 4 && parts[2] == "resourcegroups":
 		s.group(w, r, path, json)
 	case strings.Contains(path, "/providers/microsoft.storage") && len(parts) == 4:
 		json(200, `{"namespace":"Microsoft.Storage","registrationState":"Registering"}`)
 	case strings.Contains(path, "/providers/microsoft.resources/deployments/") && r.Method == http.MethodPut:
-		w.Header().Set("Azure-AsyncOperation", s.base()+"/never")
+		w.Header().Set("Azure-AsyncOperation", "http://"+r.Host+"/never")
 		json(201, `{"properties":{"provisioningState":"Accepted"}}`)
 	case strings.Contains(path, "/providers/microsoft.machinelearningservices") && len(parts) == 4:
 		json(200, `{"registrationState":"Registered"}`)
@@ -84,7 +83,7 @@ func (s *Server) group(w http.ResponseWriter, r *http.Request, path string, json
 		json(201, string(b))
 	case http.MethodDelete:
 		delete(s.groups, path)
-		w.Header().Set("Location", s.base()+"/never")
+		w.Header().Set("Location", "http://"+r.Host+"/never")
 		w.WriteHeader(http.StatusAccepted)
 	default:
 		if !ok {

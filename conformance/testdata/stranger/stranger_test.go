@@ -12,6 +12,10 @@ import (
 	"lazulite.dev/conformance"
 	"lazulite.dev/conformance/replay"
 	"lazulite.dev/conformance/wire"
+	"lazulite.dev/emulator"
+	"lazulite.dev/emulator/clock"
+	"lazulite.dev/emulator/engine"
+	"lazulite.dev/emulator/hardware"
 )
 
 // A suite of one's own takes the specs in; the Config is filled before they run.
@@ -36,3 +40,18 @@ var (
 	_ = replay.Run
 	_ = wire.New
 )
+
+// An emulator in somebody's own test: what its Config takes can be named from outside.
+func emulated(ctx context.Context, dir string) (env []emulator.Var, err error) {
+	e, err := emulator.New(emulator.Config{Dir: dir, Clock: clock.Real(), Engine: engine.NewSimulated(engine.Config{}),
+		Hardware: hardware.New(hardware.Config{}), Lifecycle: "fast", Offline: true})
+	if err != nil {
+		return nil, err
+	}
+	if err := e.Open(ctx); err != nil {
+		return nil, err
+	}
+	return e.Env(), e.Close(ctx)
+}
+
+var _ = emulated

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"lazulite.dev/emulator/aml/plane"
@@ -372,7 +373,7 @@ func (s *Service) setDefault(w http.ResponseWriter, r *http.Request, c *plane.Ca
 	return nil
 }
 
-var datastoreName = regexp.MustCompile(`^[A-Za-z0-9_]{1,255}$`)
+var datastoreName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_]{1,255}$`) })
 
 // Datastore as a control script needs it.
 type Datastore struct {

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"lazulite.dev/emulator/aml/plane"
@@ -19,8 +20,8 @@ import (
 
 // Names as Azure storage has them.
 var (
-	accountName   = regexp.MustCompile(`^[a-z0-9]{3,24}$`)
-	containerName = regexp.MustCompile(`^(\$root|\$web|[a-z0-9](-?[a-z0-9]){2,62})$`)
+	accountName   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]{3,24}$`) })
+	containerName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(\$root|\$web|[a-z0-9](-?[a-z0-9]){2,62})$`) })
 )
 
 func oneOf(target, value string, allowed ...string) (string, error) {
@@ -46,7 +47,7 @@ func (s *Service) readDatastore(w http.ResponseWriter, r *http.Request, name str
 		if in.Name == "" {
 			return datastore{}, missing("name")
 		}
-		if !datastoreName.MatchString(in.Name) {
+		if !datastoreName().MatchString(in.Name) {
 			return datastore{}, plane.BadRequest("name", "The datastore name '%s' is not valid: it may hold letters, digits and underscores alone, 255 at most.", in.Name)
 		}
 		name = in.Name
@@ -99,11 +100,11 @@ func (s *Service) checkStorage(ctx context.Context, sec *storageSection) error {
 	switch {
 	case sec.AccountName == "":
 		return missing(at + "accountName")
-	case !accountName.MatchString(sec.AccountName):
+	case !accountName().MatchString(sec.AccountName):
 		return plane.BadRequest(at+"accountName", "The storage account name '%s' is not valid: it must be 3 to 24 lower-case letters and digits.", sec.AccountName)
 	case sec.ContainerName == "":
 		return missing(at + "containerName")
-	case !containerName.MatchString(sec.ContainerName):
+	case !containerName().MatchString(sec.ContainerName):
 		return plane.BadRequest(at+"containerName", "The container name '%s' is not valid.", sec.ContainerName)
 	}
 	if sec.Endpoint == "" {

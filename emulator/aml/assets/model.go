@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"lazulite.dev/emulator/aml/plane"
 	"lazulite.dev/emulator/store"
@@ -47,7 +48,7 @@ func (m model) wire() any {
 		m.Unpack, nil, m.KvTags.clone(), m.Properties.clone()}
 }
 
-var modelName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,255}$`)
+var modelName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9._-]{1,255}$`) })
 
 func modelKey(ws plane.Workspace, name string, version int64) string {
 	return key(ws, "model", name, fmt.Sprintf("%019d", version))
@@ -91,7 +92,7 @@ func (s *Service) createModel(w http.ResponseWriter, r *http.Request, c *plane.C
 			return mmsFault(http.StatusBadRequest, "MissingField", f.name, "The model's '%s' is missing.", f.name)
 		}
 	}
-	if !modelName.MatchString(in.Name) {
+	if !modelName().MatchString(in.Name) {
 		return mmsFault(http.StatusBadRequest, "InvalidModelName", "name",
 			"The model name '%s' is not valid: it may hold letters, digits, dashes, dots and underscores alone, 255 at most.", in.Name)
 	}

@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -18,7 +19,7 @@ import packages
 
 READY = "azureml-environment.json"
 # Changes when the way of building does, so that no environment of the old way is taken for one of the new.
-BUILDER = 1
+BUILDER = 2
 PROBE_SECONDS = 25
 CONDA_TOOLS = ("mamba", "micromamba", "conda")
 
@@ -199,8 +200,9 @@ class Environment(object):
         with open(requirements, "wb") as f:
             f.write(("\n".join(wanted) + "\n").encode("utf-8"))
         extra = []
-        if any(w.lower().startswith("azureml-") for w in wanted) and version[:2] in ((3, 5), (3, 6)):
-            extra = ["-c", self._job.file(self._constraints(wanted))]
+        if version[:2] in ((3, 5), (3, 6)):
+            if any(w.lower().startswith("azureml-") for w in wanted):
+                extra = ["-c", self._job.file(self._constraints(wanted))]
         uv = shutil.which("uv") if version >= (3, 8) else None
         if uv:
             command = [uv, "pip", "install", "--python", python, "-r", requirements] + extra
@@ -214,6 +216,12 @@ class Environment(object):
                     self._log.line("%s; going on with the pip that is there" % e)
             command = [python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "-r",
                        requirements] + extra
+        if version[:2] in ((3, 5), (3, 6)):
+            try:
+                self._run(command + ["-c", self._era(folder, wanted)], "The packages could not be installed")
+                return
+            except Failed:
+                self._log.line("The versions of October 2018 do not go with what is asked for: leaving the choice to pip.")
         self._run(command, "The packages could not be installed")
 
     def _constraints(self, wanted):
@@ -223,6 +231,21 @@ class Environment(object):
             self._log.line("azureml packages without a version: taking 0.1.68 and what it was made with")
             return "constraints-azureml-0.1.68.txt"
         return "constraints-azureml.txt"
+
+    def _era(self, folder, wanted):
+        """What a channel of October 2018 had of the packages that are asked for without a version."""
+        bounded = set(packages.canonical(re.split(r"[\s\[;=<>!~@]", w, 1)[0]) for w in wanted if re.search(r"[=<>!~@]", w))
+        with open(self._job.file("constraints-2018.txt")) as f:
+            lines = [line.strip() for line in f if "==" in line]
+        kept = [line for line in lines if packages.canonical(line.split("==")[0]) not in bounded]
+        named = set(packages.canonical(w) for w in wanted)
+        taken = [line for line in kept if packages.canonical(line.split("==")[0]) in named]
+        if taken:
+            self._log.line("without a version, as of October 2018: " + ", ".join(taken))
+        path = os.path.join(folder, "constraints-2018.txt")
+        with open(path, "w") as f:
+            f.write("\n".join(kept) + "\n")
+        return path
 
     def _split(self):
         """(conda specs, pip lines) of the dependencies."""

@@ -44,6 +44,11 @@ GPU_NAMES = {"tensorflow-gpu": "tensorflow"}
 _SPEC = re.compile(r"^\s*(?:(?P<channel>[\w./:-]+)::)?(?P<name>[A-Za-z0-9_.-]+)\s*(?P<rest>.*?)\s*$")
 
 
+def canonical(name):
+    """A PyPI name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
+
+
 class BadSpec(Exception):
     """A dependency that is not a conda match specification."""
 

@@ -1,0 +1,90 @@
+package dsvm
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// A Data Science VM has "python" on its PATH (Anaconda's). Where this host has
+// none of that name, these stand in for it, the nearest to 2018's first.
+var pythons = []string{"python3.6", "python3.5", "python3"}
+
+// tools is a folder that comes last on the machine's PATH.
+func (m *machine) tools() string { return filepath.Join(m.dir, "bin") }
+
+// hostEnv is what the machine has of this host, its own tools after it.
+func (m *machine) hostEnv() []string {
+	var env []string
+	path := ""
+	for _, v := range m.fake.cfg.Environment {
+		if value, ok := strings.CutPrefix(v, "PATH="); ok {
+			path = value
+			continue
+		}
+		env = append(env, v)
+	}
+	if path == "" {
+		path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	}
+	return append(env, "PATH="+path+":"+m.tools())
+}
+
+// prepareTools makes the stand-in for python where one is needed.
+func (m *machine) prepareTools() error {
+	if err := os.MkdirAll(m.tools(), 0o700); err != nil {
+		return err
+	}
+	link := filepath.Join(m.tools(), "python")
+	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if m.onPath("python") != "" {
+		return nil
+	}
+	for _, name := range pythons {
+		if found := m.onPath(name); found != "" {
+			return os.Symlink(found, link)
+		}
+	}
+	return nil
+}
+
+// onPath looks a command up on the machine's PATH, which need not be this process's.
+func (m *machine) onPath(name string) string {
+	for _, v := range m.hostEnv() {
+		value, ok := strings.CutPrefix(v, "PATH=")
+		if !ok {
+			continue
+		}
+		for _, dir := range filepath.SplitList(value) {
+			if found, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+				return found
+			}
+		}
+	}
+	return ""
+}
+
+// writeProfile has login shells keep what the machine has of the host, where
+// the host's own /etc/profile sets PATH anew. A profile that is there is its user's.
+func (m *machine) writeProfile(home string) error {
+	var b strings.Builder
+	b.WriteString("# Written once, when the machine was made: yours to change.\n")
+	for _, v := range m.hostEnv() {
+		name, value, _ := strings.Cut(v, "=")
+		b.WriteString("export " + name + "='" + strings.ReplaceAll(value, "'", `'\''`) + "'\n")
+	}
+	f, err := os.OpenFile(filepath.Join(home, ".profile"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(b.String())
+	return errors.Join(err, f.Close())
+}
