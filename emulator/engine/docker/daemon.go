@@ -41,6 +41,9 @@ type published struct {
 // How long connect waits for a daemon's first answer.
 const connectTimeout = 5 * time.Second
 
+// How long Probe waits for a daemon's answer.
+const probeTimeout = 2 * time.Second
+
 func madeUpID() string { return rand.Text() }
 
 // libraryMu guards what the library makes global: its configuration, read once
@@ -278,4 +281,34 @@ func wrong(doing string, err error) error {
 		return fmt.Errorf("%w: %s: %w", kind, doing, err)
 	}
 	return fmt.Errorf("docker: %s: %w", doing, err)
+}
+
+// Probe says whether a daemon on this machine answers and has the base image,
+// and if not, why. It is quick: it opens one socket, without the library.
+func Probe(ctx context.Context, cfg Config) error {
+	host := cfg.Host
+	if host == "" {
+		host = client.DefaultDockerHost
+	}
+	path, local := strings.CutPrefix(host, "unix://")
+	if !local {
+		return fmt.Errorf("%w: %s is not a socket of this machine", engine.ErrNoEngine, host)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("%w: %w", engine.ErrNoEngine, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	api, err := newClient(host)
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	_, err = api.ImageInspect(ctx, BaseImage)
+	if errdefs.IsNotFound(err) {
+		return fmt.Errorf("%w: %s has not been built (lazulite images build)", engine.ErrNoImage, BaseImage)
+	} else if err != nil {
+		return wrong("asking for the base image", err)
+	}
+	return nil
 }
