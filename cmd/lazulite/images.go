@@ -196,7 +196,11 @@ func (m *Main) imagesPruneCommand(f *imageFlags) *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, images.Close()) }()
-			removed, err := images.Prune(cmd.Context(), all)
+			found, err := images.List(cmd.Context())
+			if err != nil {
+				return err
+			}
+			removed, err := images.Remove(cmd.Context(), docker.Unused(found, all))
 			var bytes int64
 			for _, img := range removed {
 				bytes += img.Size

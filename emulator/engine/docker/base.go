@@ -118,7 +118,7 @@ func (i *Images) buildOn(ctx context.Context, b Base) error {
 	lines = append(lines, instructions(b.From)...)
 	lines = append(lines, "ENV DEBIAN_FRONTEND=")
 	files["Dockerfile"] = []byte(strings.Join(lines, "\n") + "\n")
-	return i.build(ctx, files, BaseImage, nil, b.Progress)
+	return i.build(ctx, files, BaseImage, b.Progress)
 }
 
 // bootstrap builds it from packages, with no image to begin with.
@@ -260,7 +260,7 @@ func newestList(dir string) time.Time {
 }
 
 // build runs docker build on files and names the result.
-func (i *Images) build(ctx context.Context, files map[string][]byte, name string, labels map[string]string, w io.Writer) error {
+func (i *Images) build(ctx context.Context, files map[string][]byte, name string, w io.Writer) error {
 	var b bytes.Buffer
 	t := tar.NewWriter(&b)
 	names := make([]string, 0, len(files))
@@ -280,7 +280,7 @@ func (i *Images) build(ctx context.Context, files map[string][]byte, name string
 	if err := t.Close(); err != nil {
 		return err
 	}
-	r, err := i.daemon.api.ImageBuild(ctx, &b, client.ImageBuildOptions{Tags: []string{name}, Remove: true, ForceRemove: true, Labels: labels})
+	r, err := i.daemon.api.ImageBuild(ctx, &b, client.ImageBuildOptions{Tags: []string{name}, Remove: true, ForceRemove: true})
 	if err != nil {
 		return wrong("building "+name, err)
 	}

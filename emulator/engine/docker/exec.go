@@ -24,12 +24,11 @@ const hangupGrace = time.Second
 
 // execution is one command in a container.
 type execution struct {
-	c      *container
-	x      engine.Exec
-	id     string
-	conn   client.HijackedResponse
-	pid    string // of the command in its container; empty where the image has no shell
-	stderr io.Reader
+	c    *container
+	x    engine.Exec
+	id   string
+	conn client.HijackedResponse
+	pid  string // of the command in its container; empty where the image has no shell
 	// output is closed when all output has been passed on.
 	output chan struct{}
 	sent   map[int]bool
@@ -300,13 +299,14 @@ func (e *execution) hangUp(ctx context.Context, cause error) (engine.Exit, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	type answer struct{ err error }
 	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM, syscall.SIGKILL} {
 		e.sent[int(sig)] = true
-		gone := make(chan answer, 1)
+		gone := make(chan struct{})
 		go func() {
-			_, err := e.c.script(ctx, hangUpScript, signalName(sig), e.pid)
-			gone <- answer{err}
+			defer close(gone)
+			if _, err := e.c.script(ctx, hangUpScript, signalName(sig), e.pid); err != nil {
+				e.c.engine.cfg.Logger.Debug("ending a session", "container", e.c.name, "error", err)
+			}
 		}()
 		if sig == syscall.SIGKILL {
 			<-gone

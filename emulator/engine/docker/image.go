@@ -175,22 +175,32 @@ func listed(s imagetypes.Summary, used bool) Image {
 	return Image{ID: s.ID, Names: names, Kind: s.Labels[labelImage], Source: s.Labels[labelSource], Created: time.Unix(s.Created, 0), Size: s.Size, InUse: used}
 }
 
-// Prune removes the images that were built here and that no container has: of
-// the base image what newer ones have replaced, of recipes all; with base the base image too.
-func (i *Images) Prune(ctx context.Context, base bool) (removed []Image, err error) {
-	all, err := i.List(ctx)
-	if err != nil {
-		return nil, err
-	}
+// Unused selects what no container has and nothing will ask for by name: base
+// images that newer ones have replaced, and all recipes, which can be built
+// again; with base the base image too.
+func Unused(all []Image, base bool) []Image {
+	var out []Image
 	for _, img := range all {
-		if img.InUse || img.Kind == "base" && len(img.Names) > 0 && !base {
-			continue
+		if !img.InUse && (img.Kind != "base" || len(img.Names) == 0 || base) {
+			out = append(out, img)
 		}
-		_, err := i.daemon.api.ImageRemove(ctx, img.ID, client.ImageRemoveOptions{Force: true, PruneChildren: true})
+	}
+	return out
+}
+
+// Remove removes images. Those that a container has, or that others are built
+// on, stay; removed are the others.
+func (i *Images) Remove(ctx context.Context, images []Image) (removed []Image, err error) {
+	for _, img := range images {
+		name := img.ID
+		if len(img.Names) == 1 {
+			name = img.Names[0] // by its id one that is in use would lose its name
+		}
+		_, err := i.daemon.api.ImageRemove(ctx, name, client.ImageRemoveOptions{PruneChildren: true})
 		if errdefs.IsConflict(err) || errdefs.IsNotFound(err) {
-			continue // another image is built on it, or it went with one
+			continue
 		} else if err != nil {
-			return removed, wrong("removing the image "+img.ID, err)
+			return removed, wrong("removing the image "+name, err)
 		}
 		removed = append(removed, img)
 	}

@@ -55,8 +55,8 @@ func (i *Images) BuildRecipe(ctx context.Context, r Recipe) (name string, cached
 		}
 		files["files/"+n] = data
 	}
-	// A daemon of this time needs a tag or digest of its own, not a bare id.
-	lines := []string{"FROM " + base.id}
+	// The label comes first, so that what a build leaves that fails is known too.
+	lines := []string{"FROM " + base.id, "LABEL " + labelImage + "=recipe " + labelSource + "=" + quote(strings.ReplaceAll(r.Source, "\n", " "))}
 	for _, n := range slices.Sorted(maps.Keys(r.Env)) {
 		lines = append(lines, "ENV "+n+"="+quote(r.Env[n]))
 	}
@@ -82,8 +82,7 @@ func (i *Images) BuildRecipe(ctx context.Context, r Recipe) (name string, cached
 	if w == nil {
 		w = io.Discard
 	}
-	labels := map[string]string{labelImage: "recipe", labelSource: r.Source}
-	if err := i.build(ctx, files, name, labels, w); err != nil {
+	if err := i.build(ctx, files, name, w); err != nil {
 		return "", false, err
 	}
 	return name, false, nil

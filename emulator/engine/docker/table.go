@@ -62,9 +62,9 @@ func ReadTable(r io.Reader) (Table, error) {
 // Lookup gives the image that stands for a name.
 func (t Table) Lookup(name string) (string, bool) {
 	name = fold(name)
-	bare := name
-	if i := strings.LastIndexAny(name, ":@"); i > strings.LastIndex(name, "/") {
-		bare = name[:i]
+	bare, _, _ := strings.Cut(name, "@")
+	if i := strings.LastIndex(bare, ":"); i > strings.LastIndex(bare, "/") {
+		bare = bare[:i]
 	}
 	i := slices.IndexFunc(t, func(r Row) bool {
 		match := fold(r.Match)
