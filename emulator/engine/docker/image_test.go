@@ -140,6 +140,15 @@ func TestRecipe(t *testing.T) {
 	if _, _, err := e.Images().BuildRecipe(t.Context(), r); err == nil || !strings.Contains(err.Error(), "this fails") {
 		t.Errorf("a command that fails: %v", err)
 	}
+	// What it left is known, and can be removed.
+	left, err := e.Images().List(t.Context())
+	left = slices.DeleteFunc(left, func(i docker.Image) bool { return i.Source != t.Name() || len(i.Names) > 0 })
+	if err != nil || len(left) == 0 {
+		t.Errorf("%+v, %v", left, err)
+	}
+	if removed, err := e.Images().Remove(t.Context(), left); err != nil || len(removed) != len(left) {
+		t.Errorf("%+v, %v", removed, err)
+	}
 	r.Files = map[string][]byte{"../x": nil}
 	if _, _, err := e.Images().BuildRecipe(t.Context(), r); !errors.Is(err, engine.ErrInvalid) {
 		t.Errorf("a file outside: %v", err)
