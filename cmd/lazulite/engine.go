@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 
 	"lazulite.dev/emulator/engine"
@@ -39,9 +40,23 @@ func (m *Main) pickEngine(ctx context.Context, f upFlags, log *slog.Logger) (eng
 		}
 		why = ", as it answers and has the base image"
 	}
+	// The demo's environment is made there, and has to be on its machine too.
+	if err := os.MkdirAll(m.cacheDir(), 0o700); err != nil {
+		return nil, nil, "", err
+	}
+	cfg.Shared = []string{m.cacheDir()}
 	d, err := docker.New(ctx, cfg)
 	if err != nil {
 		return nil, nil, "", err
 	}
 	return d, nil, why, nil
+}
+
+// cacheDir keeps what can be made again.
+func (m *Main) cacheDir() string {
+	cache := m.Getenv("XDG_CACHE_HOME")
+	if cache == "" {
+		cache = filepath.Join(m.Getenv("HOME"), ".cache")
+	}
+	return filepath.Join(cache, "lazulite")
 }

@@ -225,8 +225,17 @@ func (c *container) configureHost(x *containertypes.HostConfig, spec engine.Spec
 		targets[path.Clean(target)] = true
 		x.Mounts = append(x.Mounts, mount.Mount{Type: mount.TypeBind, Source: m.Source, Target: target, ReadOnly: m.ReadOnly})
 	}
-	if versions := path.Join(c.engine.cfg.Pyenv, "versions"); c.engine.cfg.Pyenv != "" && img.ours && !targets[versions] {
-		x.Mounts = append(x.Mounts, mount.Mount{Type: mount.TypeBind, Source: versions, Target: versions, ReadOnly: true})
+	if img.ours {
+		shared := slices.Clone(c.engine.cfg.Shared)
+		if c.engine.cfg.Pyenv != "" {
+			shared = append(shared, path.Join(c.engine.cfg.Pyenv, "versions"))
+		}
+		for _, folder := range shared {
+			if folder = path.Clean(folder); !targets[folder] {
+				targets[folder] = true
+				x.Mounts = append(x.Mounts, mount.Mount{Type: mount.TypeBind, Source: folder, Target: folder, ReadOnly: true})
+			}
+		}
 	}
 	for _, n := range spec.Networks {
 		if n.Name == engine.HostNetwork {

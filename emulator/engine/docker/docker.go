@@ -53,7 +53,9 @@ type Config struct {
 	// Pyenv is a folder of pyenv's on the daemon's machine: its versions are
 	// mounted, read-only and at the same path, into containers of images that
 	// were built here, which get it as PYENV_ROOT. Empty: none.
-	Pyenv  string
+	Pyenv string
+	// Shared are more folders of the daemon's machine that such containers get in the same way.
+	Shared []string
 	Clock  clock.Clock  // times graces and stamps exits; nil: the real one
 	Logger *slog.Logger // nil: silent
 }
