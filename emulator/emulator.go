@@ -189,7 +189,8 @@ func (e *Emulator) authenticate(r *http.Request) error {
 // request will be answered.
 func (e *Emulator) Open(ctx context.Context) error {
 	e.log.Info("lazulite", "seed", e.cfg.Seed, "lifecycle", e.cfg.Lifecycle, "engine", e.engine.Name(), "dir", e.dir)
-	if err := e.front.Open(ctx); err != nil {
+	// Runs that are taken up need the address; a request that came before all is open would find nothing.
+	if err := e.front.Listen(ctx); err != nil {
 		return fmt.Errorf("emulator: %w", err)
 	}
 	if err := e.vms.Open(ctx); err != nil {
@@ -199,6 +200,9 @@ func (e *Emulator) Open(ctx context.Context) error {
 		return fmt.Errorf("emulator: %w", err)
 	}
 	if err := e.aml.Open(ctx, e.arm); err != nil {
+		return fmt.Errorf("emulator: %w", err)
+	}
+	if err := e.front.Open(ctx); err != nil {
 		return fmt.Errorf("emulator: %w", err)
 	}
 	return nil

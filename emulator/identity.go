@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 )
 
 // Well-known ids. They are the same for every instance: the SDK caches a
@@ -22,9 +21,6 @@ const (
 	// serviceAppID is Azure Machine Learning's own application.
 	serviceAppID = "0736f41a-0425-4b46-bdb5-1563eff02385"
 )
-
-// ErrLocked says that another emulator has the folder open.
-var ErrLocked = errors.New("emulator: the data folder is in use by another lazulite")
 
 // Identity is what a client logs in with.
 type Identity struct {
@@ -77,20 +73,4 @@ func secret() string {
 	b := make([]byte, 30)
 	_, _ = rand.Read(b)
 	return base64.RawURLEncoding.EncodeToString(b)
-}
-
-// lockDir takes the folder for this process; the kernel frees it when the process ends, however it ends.
-func lockDir(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("emulator: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%w: %s", ErrLocked, dir)
-		}
-		return nil, fmt.Errorf("emulator: lock %s: %w", dir, err)
-	}
-	return f, nil
 }

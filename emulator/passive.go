@@ -22,6 +22,8 @@ type passive struct {
 	states          *arm.States
 	rule            *regexp.Regexp
 	ruleText        string
+	// taken is the refusal of a name that another has, where a name is a host in the whole cloud.
+	taken func(name string) *arm.Error
 	// fill completes properties on create and update; old is nil on create.
 	fill func(r *arm.Resource, old, p map[string]any)
 }
@@ -32,6 +34,9 @@ var passives = []passive{
 	{
 		namespace: "Microsoft.KeyVault", name: "vaults", versions: arm.Versions{From: "2015-06-01"}, put: arm.LRO{Status: http.StatusOK},
 		rule: regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9-]{1,22}[a-zA-Z0-9]$`), ruleText: "3 to 24 letters, digits and hyphens, starting with a letter",
+		taken: func(name string) *arm.Error {
+			return &arm.Error{Status: http.StatusConflict, Code: "VaultAlreadyExists", Message: "The name '" + name + "' is already in use."}
+		},
 		fill: func(r *arm.Resource, _, p map[string]any) {
 			p["vaultUri"] = "https://" + strings.ToLower(r.ID.Name()) + ".vault.azure.net/"
 		},
@@ -39,6 +44,9 @@ var passives = []passive{
 	{
 		namespace: "Microsoft.ContainerRegistry", name: "registries", versions: arm.Versions{From: "2017-03-01"},
 		rule: regexp.MustCompile(`^[a-zA-Z0-9]{5,50}$`), ruleText: "5 to 50 letters and digits",
+		taken: func(name string) *arm.Error {
+			return &arm.Error{Status: http.StatusConflict, Code: "AlreadyInUse", Message: "The registry DNS name " + strings.ToLower(name) + ".azurecr.io is already in use. You can check if the name is already claimed using following API: https://docs.microsoft.com/en-us/rest/api/containerregistry/registries/checknameavailability"}
+		},
 		fill: func(r *arm.Resource, old, p map[string]any) {
 			p["loginServer"] = strings.ToLower(r.ID.Name()) + ".azurecr.io"
 			keep(old, p, "creationDate", r.Created.UTC().Format("2006-01-02T15:04:05.0000000Z"))
@@ -54,6 +62,19 @@ var passives = []passive{
 			keep(old, p, "AppId", uuid.NewString())
 			keep(old, p, "CreationDate", r.Created.UTC().Format("2006-01-02T15:04:05.0000000Z"))
 			p["ApplicationId"] = r.ID.Name()
+		},
+	},
+	{
+		namespace: "Microsoft.OperationalInsights", name: "workspaces", versions: arm.Versions{From: "2015-11-01-preview"},
+		rule: regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9-]{2,61}[a-zA-Z0-9]$`), ruleText: "4 to 63 letters, digits and hyphens, a letter or digit at either end",
+		fill: func(r *arm.Resource, old, p map[string]any) {
+			keep(old, p, "customerId", uuid.NewString())
+			keep(old, p, "createdDate", r.Created.UTC().Format("2006-01-02T15:04:05.0000000Z"))
+			for field, usual := range map[string]any{"retentionInDays": 30, "sku": map[string]any{"name": "pergb2018"}} {
+				if _, ok := p[field]; !ok {
+					p[field] = usual
+				}
+			}
 		},
 	},
 	{
@@ -88,10 +109,21 @@ func (row passive) declare() arm.Type {
 	return arm.Type{
 		Name: row.namespace + "/" + row.name, Versions: row.versions, Tracked: true,
 		PutNew: row.put, PutOld: row.put, States: row.states,
-		Admit: func(_ context.Context, _ arm.View, _ arm.Call, old, next *arm.Resource) error {
+		Admit: func(ctx context.Context, v arm.View, _ arm.Call, old, next *arm.Resource) error {
 			if row.rule != nil && !row.rule.MatchString(next.ID.Name()) {
 				return &arm.Error{Status: http.StatusBadRequest, Code: "InvalidResourceName", Target: "name",
 					Message: "The resource name '" + next.ID.Name() + "' is invalid. It must be " + row.ruleText + "."}
+			}
+			if old == nil && row.taken != nil {
+				all, err := v.List(ctx, arm.ID{}, row.namespace+"/"+row.name)
+				if err != nil {
+					return err
+				}
+				for _, r := range all {
+					if strings.EqualFold(r.ID.Name(), next.ID.Name()) {
+						return row.taken(next.ID.Name())
+					}
+				}
 			}
 			var before map[string]any
 			p := map[string]any{}

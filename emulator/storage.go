@@ -42,7 +42,7 @@ func storageProvider(b *blob.Service) arm.Provider {
 
 type storageAccounts struct{ blob *blob.Service }
 
-func (s storageAccounts) admit(ctx context.Context, _ arm.View, _ arm.Call, old, next *arm.Resource) error {
+func (s storageAccounts) admit(ctx context.Context, v arm.View, _ arm.Call, old, next *arm.Resource) error {
 	name := next.ID.Name()
 	if !storageName.MatchString(name) {
 		return &arm.Error{Status: http.StatusBadRequest, Code: "AccountNameInvalid",
@@ -66,12 +66,16 @@ func (s storageAccounts) admit(ctx context.Context, _ arm.View, _ arm.Call, old,
 	} else if taken, err := s.taken(ctx, name); err != nil {
 		return err
 	} else if taken {
-		return &arm.Error{Status: http.StatusConflict, Code: "StorageAccountAlreadyTaken", Message: "The storage account named " + name + " is already taken."}
+		return errAccountTaken(name)
+	} else if owner, err := s.owner(ctx, v, name); err != nil {
+		return err
+	} else if owner != nil {
+		return errAccountTaken(name)
 	}
 	var sku struct{ Name, Tier string }
 	if len(next.SKU) > 0 {
 		if err := json.Unmarshal(next.SKU, &sku); err != nil {
-			return err
+			return badContent(err)
 		}
 	}
 	if sku.Name == "" {
@@ -114,14 +118,67 @@ func (s storageAccounts) taken(ctx context.Context, name string) (bool, error) {
 	return err == nil, err
 }
 
+// owner is the resource that a name belongs to, nil if it is free. Two that are
+// made at the same instant in two groups are told apart here: the first has it.
+func (s storageAccounts) owner(ctx context.Context, v arm.View, name string) (*arm.Resource, error) {
+	all, err := v.List(ctx, arm.ID{}, "Microsoft.Storage/storageAccounts")
+	if err != nil {
+		return nil, err
+	}
+	var first *arm.Resource
+	for _, r := range all {
+		if r.ID.Name() == name && r.State != "Failed" && (first == nil || before(r, first)) {
+			first = r
+		}
+	}
+	return first, nil
+}
+
+func before(a, b *arm.Resource) bool {
+	rank := func(r *arm.Resource) int {
+		switch {
+		case r.Deleting: // it may be one that was made too late
+			return 2
+		case r.State == "Creating":
+			return 1
+		}
+		return 0
+	}
+	if x, y := rank(a), rank(b); x != y {
+		return x < y
+	}
+	if !a.Created.Equal(b.Created) {
+		return a.Created.Before(b.Created)
+	}
+	return a.ID.Key() < b.ID.Key()
+}
+
+func errAccountTaken(name string) *arm.Error {
+	return &arm.Error{Status: http.StatusConflict, Code: "StorageAccountAlreadyTaken", Message: "The storage account named " + name + " is already taken."}
+}
+
+// badContent is what Azure answers to JSON that does not fit.
+func badContent(err error) *arm.Error {
+	return &arm.Error{Status: http.StatusBadRequest, Code: "InvalidRequestContent", Message: "The request content was invalid and could not be deserialized: '" + err.Error() + "'."}
+}
+
 // Reconcile makes the account's keys, or takes the account's contents away.
-func (s storageAccounts) Reconcile(ctx context.Context, _ arm.View, r *arm.Resource) (arm.Result, error) {
-	if !r.Deleting {
+func (s storageAccounts) Reconcile(ctx context.Context, v arm.View, r *arm.Resource) (arm.Result, error) {
+	owner, err := s.owner(ctx, v, r.ID.Name())
+	if err != nil {
+		return arm.Result{}, err
+	}
+	own := owner == nil || owner.ID.Equal(r.ID)
+	switch {
+	case !r.Deleting && !own:
+		return arm.Result{}, errAccountTaken(r.ID.Name())
+	case !r.Deleting:
 		err := s.blob.EnsureAccount(ctx, r.ID.Name())
 		return arm.Result{Done: err == nil}, err
-	}
-	if err := s.blob.DeleteAccount(ctx, r.ID.Name()); err != nil && !errors.Is(err, store.ErrNotFound) {
-		return arm.Result{}, err
+	case own:
+		if err := s.blob.DeleteAccount(ctx, r.ID.Name()); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return arm.Result{}, err
+		}
 	}
 	return arm.Result{Done: true}, nil
 }
@@ -155,7 +212,7 @@ func (s storageAccounts) regenerateKey(ctx context.Context, v arm.View, c arm.Ca
 func (s storageAccounts) checkName(ctx context.Context, c arm.Call) (any, error) {
 	var body struct{ Name, Type string }
 	if err := json.Unmarshal(c.Body, &body); err != nil {
-		return nil, &arm.Error{Status: http.StatusBadRequest, Code: "InvalidRequestContent", Message: "The request content was invalid and could not be deserialized: '" + err.Error() + "'."}
+		return nil, badContent(err)
 	}
 	if !storageName.MatchString(body.Name) {
 		return map[string]any{"nameAvailable": false, "reason": "AccountNameInvalid", "message": body.Name +

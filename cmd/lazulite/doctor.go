@@ -175,6 +175,10 @@ func (m *Main) examineDocker(ctx context.Context) finding {
 
 func examineGPU() finding {
 	f := finding{Name: "gpu", For: "GPU sizes that really have one"}
+	if sees, why := hardware.SeesGPUs(); !sees {
+		f.Detail, f.Mend = why, "build lazulite with cgo (CGO_ENABLED=1 and a C compiler)"
+		return f
+	}
 	gpus, err := hardware.New(hardware.Config{}).GPUs()
 	switch {
 	case err != nil:

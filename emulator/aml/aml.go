@@ -112,9 +112,10 @@ func (s *Service) Close(ctx context.Context) error {
 }
 
 // ServeHTTP answers the data plane's host names: {region}.experiments.azureml.net,
-// {region}.modelmanagement.azureml.net, and the discovery document.
+// {region}.modelmanagement.azureml.net, the discovery document, and the
+// workspace's control plane where SDK 1.x reads it.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if serveDiscovery(w, r) {
+	if serveDiscovery(w, r) || s.serveControl(w, r) {
 		return
 	}
 	s.mux.ServeHTTP(w, r)

@@ -82,6 +82,8 @@ type computeNotes struct {
 	Created bool `json:"created"`
 	// Machine is the name of the VM and stem of its network resources.
 	Machine string `json:"machine,omitempty"`
+	// Detached leaves the machine where it is when the compute goes.
+	Detached bool `json:"detached,omitempty"`
 	// Attempts counts tries to reach a machine that has just come up.
 	Attempts int `json:"attempts,omitempty"`
 }
@@ -99,17 +101,18 @@ func (s *Service) computeType() arm.Type {
 	update := put
 	update.Status = http.StatusOK
 	return arm.Type{
-		Name:       Namespace + "/workspaces/computes",
-		Versions:   computeVersions,
-		PutNew:     put,
-		PutOld:     update,
-		Patch:      update,
-		Delete:     arm.LRO{Status: http.StatusAccepted, NoBody: true, AsyncOperation: operationStatus, Operation: renderComputeOperation, Running: "InProgress"},
-		Schema:     computeSchema,
-		Admit:      s.admitCompute,
-		Reconciler: computeReconciler{s},
-		Render:     renderCompute,
-		Actions:    map[string]arm.Action{"listKeys": {ReadOnly: true, Sync: listComputeKeys}},
+		Name:        Namespace + "/workspaces/computes",
+		Versions:    computeVersions,
+		PutNew:      put,
+		PutOld:      update,
+		Patch:       update,
+		Delete:      arm.LRO{Status: http.StatusAccepted, NoBody: true, AsyncOperation: operationStatus, Operation: renderComputeOperation, Running: "InProgress"},
+		Schema:      computeSchema,
+		Admit:       s.admitCompute,
+		AdmitDelete: admitComputeDelete,
+		Reconciler:  computeReconciler{s},
+		Render:      renderCompute,
+		Actions:     map[string]arm.Action{"listKeys": {ReadOnly: true, Sync: listComputeKeys}},
 	}
 }
 
@@ -194,9 +197,41 @@ func (s *Service) admitAttach(ctx context.Context, v arm.View, c *compute, notes
 	return err
 }
 
+// admitComputeDelete reads what is to become of the machine: UnderlyingResourceAction of 2018-11-19.
+func admitComputeDelete(_ context.Context, _ arm.View, c arm.Call, r *arm.Resource) error {
+	if c.Version == "" || !shapeOf(computeShapes, c.Version).action {
+		return nil
+	}
+	var notes computeNotes
+	if err := json.Unmarshal(r.Private, &notes); err != nil {
+		return err
+	}
+	action := ""
+	for name, values := range c.Query {
+		if strings.EqualFold(name, "underlyingResourceAction") && len(values) > 0 {
+			action = values[0]
+		}
+	}
+	switch strings.ToLower(action) {
+	case "delete":
+		if !notes.Created {
+			return badCompute("underlyingResourceAction", "The compute '%s' was attached, so its machine can't be deleted. Detach it instead.", r.ID.Name())
+		}
+	case "detach":
+		notes.Detached = true
+	case "":
+		return badCompute("underlyingResourceAction", "The query parameter 'underlyingResourceAction' is required: Delete or Detach.")
+	default:
+		return badCompute("underlyingResourceAction", "The value '%s' of 'underlyingResourceAction' is invalid: it must be Delete or Detach.", action)
+	}
+	var err error
+	r.Private, err = json.Marshal(notes)
+	return err
+}
+
 // renderCompute is the compute's wire form for the api-version that asks.
 func renderCompute(call arm.Call, r *arm.Resource) (any, error) {
-	shape := shapeOf(call.Version)
+	shape := shapeOf(computeShapes, call.Version)
 	var c compute
 	if err := json.Unmarshal(r.Properties, &c); err != nil {
 		return nil, err
@@ -227,7 +262,7 @@ func renderComputeOperation(call arm.Call, op *arm.Operation, _ *arm.Resource) a
 	}
 	if op.Error != nil {
 		body := computeErrorBody{Code: op.Error.Code, StatusCode: op.Error.Status, Message: op.Error.Message}
-		if shapeOf(call.Version).nestedError {
+		if shapeOf(computeShapes, call.Version).nestedError {
 			doc["error"] = computeError{body}
 		} else {
 			doc["error"] = body

@@ -290,9 +290,9 @@ func (c computeReconciler) attach(ctx context.Context, props *compute, notes *co
 	return c.reach(ctx, props, notes)
 }
 
-// remove deletes the machine of a created compute, newest resource first; an attached machine is left alone.
+// remove deletes the machine of a created compute, newest resource first; an attached or a detached machine is left alone.
 func (c computeReconciler) remove(ctx context.Context, r *arm.Resource, notes *computeNotes) (arm.Result, error) {
-	if !notes.Created || notes.Machine == "" {
+	if !notes.Created || notes.Detached || notes.Machine == "" {
 		return arm.Result{Done: true}, nil
 	}
 	id := machineID(r, notes.Machine)

@@ -5,11 +5,16 @@ import "lazulite.dev/emulator/arm"
 func text() *arm.Schema     { return &arm.Schema{Type: "string"} }
 func readOnly() *arm.Schema { return &arm.Schema{ReadOnly: true} }
 
-// workspaceSchema is WorkspaceProperties of machineLearningServices.json 2018-03-01-preview.
+func truth() *arm.Schema { return &arm.Schema{Type: "boolean"} }
+
+// workspaceSchema is WorkspaceProperties of machineLearningServices.json 2018-03-01-preview,
+// and what later versions of it let a client set.
 var workspaceSchema = &arm.Schema{Type: "object", Properties: map[string]*arm.Schema{
-	"workspaceid": readOnly(), "creationDate": readOnly(), "provisioningState": readOnly(), "discoveryUrl": readOnly(),
+	"workspaceid": readOnly(), "creationDate": readOnly(), "creationTime": readOnly(), "provisioningState": readOnly(), "discoveryUrl": readOnly(),
 	"description": {Type: "string", MaxLength: 1024}, "friendlyName": {Type: "string", MaxLength: 255},
 	"containerRegistry": text(), "keyVault": text(), "applicationInsights": text(), "batchaiWorkspace": text(), "storageAccount": text(),
+	"hbiWorkspace": truth(), "allowPublicAccessWhenBehindVnet": truth(), "v1LegacyMode": truth(), "imageBuildCompute": text(),
+	"systemDatastoresAuthMode": text(), "publicNetworkAccess": text(),
 }}
 
 // computeSchema is Compute of the same document, with the properties of VirtualMachine.

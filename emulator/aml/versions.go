@@ -8,6 +8,21 @@ var (
 	computeVersions   = arm.Versions{From: "2018-03-01-preview"}
 )
 
+// workspaceShape is how one range of api-versions wants a workspace on the wire.
+type workspaceShape struct {
+	upTo string // inclusive; empty: all later ones
+	// id and created are the names of the two properties that the service sets.
+	id, created string
+	// settings: the properties that came with later versions are shown.
+	settings bool
+}
+
+var workspaceShapes = []workspaceShape{
+	{upTo: "2018-03-01-preview", id: "workspaceid", created: "creationDate"},
+	{upTo: "2018-11-19", id: "workspaceId", created: "creationTime"},
+	{id: "workspaceId", created: "creationTime", settings: true},
+}
+
 // computeShape is how one range of api-versions wants a compute on the wire.
 type computeShape struct {
 	upTo string // inclusive; empty: all later ones
@@ -17,18 +32,25 @@ type computeShape struct {
 	attached bool
 	// nestedError: an operation's error stands in a second "error" (SDK 0.1.68 and 1.0 crash without).
 	nestedError bool
+	// action: DELETE must say in underlyingResourceAction what becomes of the machine.
+	action bool
 }
 
 var computeShapes = []computeShape{
 	{upTo: "2018-03-01-preview", bareID: true, nestedError: true},
-	{attached: true, nestedError: true},
+	{upTo: "2019-05-99", attached: true, nestedError: true, action: true},
+	{attached: true, action: true},
 }
 
-func shapeOf(version string) computeShape {
-	for _, s := range computeShapes {
-		if s.upTo == "" || version <= s.upTo {
+// shapeOf is the first row that reaches as far as the version.
+func shapeOf[S interface{ until() string }](shapes []S, version string) S {
+	for _, s := range shapes {
+		if s.until() == "" || version <= s.until() {
 			return s
 		}
 	}
-	return computeShapes[len(computeShapes)-1]
+	return shapes[len(shapes)-1]
 }
+
+func (s workspaceShape) until() string { return s.upTo }
+func (s computeShape) until() string   { return s.upTo }

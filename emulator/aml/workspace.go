@@ -30,7 +30,17 @@ type workspaceProperties struct {
 	BatchAIWorkspace    string `json:"batchaiWorkspace,omitempty"`
 	StorageAccount      string `json:"storageAccount,omitempty"`
 	DiscoveryURL        string `json:"discoveryUrl"`
+	// What later versions let a client set: kept and shown, and of no effect here.
+	HBI                 *bool  `json:"hbiWorkspace,omitempty"`
+	PublicBehindNetwork *bool  `json:"allowPublicAccessWhenBehindVnet,omitempty"`
+	LegacyMode          *bool  `json:"v1LegacyMode,omitempty"`
+	ImageBuildCompute   string `json:"imageBuildCompute,omitempty"`
+	DatastoresAuthMode  string `json:"systemDatastoresAuthMode,omitempty"`
+	NetworkAccess       string `json:"publicNetworkAccess,omitempty"`
 }
+
+// workspaceSettings are the properties that are shown only to versions that know them.
+var workspaceSettings = []string{"hbiWorkspace", "allowPublicAccessWhenBehindVnet", "v1LegacyMode", "imageBuildCompute", "systemDatastoresAuthMode", "publicNetworkAccess"}
 
 // workspaceName is the service's rule (and the SDK's): 3 to 33 characters.
 var workspaceName = regexp.MustCompile(`^[a-zA-Z0-9][\w-]{2,32}$`)
@@ -59,6 +69,7 @@ func (s *Service) workspaceType() arm.Type {
 		Schema:     workspaceSchema,
 		Admit:      s.admitWorkspace,
 		Reconciler: workspaceReconciler{s},
+		Render:     renderWorkspace,
 		Actions: map[string]arm.Action{
 			"resynckeys": {ReadOnly: true, Sync: func(context.Context, arm.View, arm.Call, *arm.Resource) (int, any, error) {
 				// The keys are read from the storage account whenever they are needed: nothing is out of step.
@@ -67,6 +78,34 @@ func (s *Service) workspaceType() arm.Type {
 			"listKeys": {ReadOnly: true, Sync: s.listWorkspaceKeys},
 		},
 	}
+}
+
+// renderWorkspace names the properties as the api-version that asks does.
+func renderWorkspace(call arm.Call, r *arm.Resource) (any, error) {
+	doc, err := arm.Envelope(r)
+	if err != nil {
+		return nil, err
+	}
+	if doc["tags"] == nil {
+		doc["tags"] = map[string]string{}
+	}
+	doc["type"] = Namespace + "/workspaces"
+	p, ok := doc["properties"].(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("aml: workspace %s has no properties", r.ID)
+	}
+	shape := shapeOf(workspaceShapes, call.Version)
+	for stored, shown := range map[string]string{"workspaceid": shape.id, "creationDate": shape.created} {
+		v := p[stored]
+		delete(p, stored)
+		p[shown] = v
+	}
+	if !shape.settings {
+		for _, name := range workspaceSettings {
+			delete(p, name)
+		}
+	}
+	return doc, nil
 }
 
 func (s *Service) admitWorkspace(ctx context.Context, v arm.View, _ arm.Call, old, next *arm.Resource) error {

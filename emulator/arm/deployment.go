@@ -33,7 +33,7 @@ type deployment struct {
 	Debugging any             `json:"debugSetting,omitempty"`
 }
 
-// deploymentType mirrors Microsoft.Resources/deployments at the level of a group.
+// deploymentType mirrors Microsoft.Resources/deployments at the levels of a group and of a subscription.
 func (e *Engine) deploymentType() Type {
 	put := LRO{Running: "Running", Operation: bareOperation,
 		AsyncOperation: "{base}/subscriptions/{subscription}/resourcegroups/{resourceGroup}/providers/Microsoft.Resources/deployments/{name}/operationStatuses/{operation}?api-version={version}"}
@@ -81,6 +81,9 @@ func (e *Engine) readDeployment(id ID, properties any, base string, now time.Tim
 	case "incremental":
 		d.Mode = "Incremental"
 	case "complete":
+		if id.ResourceGroup() == "" {
+			return nil, nil, nil, Errorf(http.StatusBadRequest, "InvalidDeployment", "The 'mode' property of deployment '%s' must be 'Incremental' at the scope of the subscription.", id.Name())
+		}
 		d.Mode = "Complete"
 	case "":
 		return nil, nil, nil, errContent("Required property 'mode' not found in JSON. Path 'properties'")
@@ -122,11 +125,15 @@ func (e *Engine) scopeOf(id ID, d *deployment) (*template, *scope, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	group := e.index.get(ID{"/subscriptions/" + id.Subscription() + "/resourceGroups/" + id.ResourceGroup()}.Key())
-	if group == nil {
-		return nil, nil, errGroup(id.ResourceGroup())
+	var group *Resource
+	if name := id.ResourceGroup(); name != "" {
+		ent := e.index.get(ID{"/subscriptions/" + id.Subscription() + "/resourceGroups/" + name}.Key())
+		if ent == nil {
+			return nil, nil, errGroup(name)
+		}
+		group = ent.res
 	}
-	s := &scope{template: t, group: group.res, sub: e.subscriptions[fold(id.Subscription())], tenant: e.cfg.Tenant, name: id.Name(), resolving: map[string]bool{}}
+	s := &scope{template: t, group: group, sub: e.subscriptions[fold(id.Subscription())], tenant: e.cfg.Tenant, name: id.Name(), resolving: map[string]bool{}}
 	var given any
 	if len(d.Given) > 0 {
 		if given, err = decodeAny(d.Given); err != nil {
@@ -145,6 +152,9 @@ func (e *Engine) admitDeployment(_ context.Context, _ View, c Call, _, next *Res
 	d, t, s, err := e.readDeployment(next.ID, properties, c.Base, next.Modified)
 	if err != nil {
 		return err
+	}
+	if next.ID.ResourceGroup() == "" && next.Location == "" {
+		return errLocationRequired()
 	}
 	for _, p := range d.Resources {
 		// Clients register the provider that the answer names, and send the deployment again.
@@ -300,9 +310,13 @@ func renderDeployment(c Call, r *Resource) (any, error) {
 		ID         string            `json:"id"`
 		Name       string            `json:"name"`
 		Type       string            `json:"type,omitempty"`
+		Location   string            `json:"location,omitempty"`
 		Tags       map[string]string `json:"tags,omitempty"`
 		Properties json.RawMessage   `json:"properties"`
 	}{ID: r.ID.String(), Name: r.ID.Name(), Tags: r.Tags, Properties: withState(r.Properties, r.State)}
+	if r.ID.ResourceGroup() == "" {
+		doc.Location = r.Location
+	}
 	if CompareVersions(c.Version, "2019-05-01") >= 0 {
 		doc.Type = resourcesNamespace + "/deployments"
 	}

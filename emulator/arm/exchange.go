@@ -145,7 +145,7 @@ func (x *exchange) sendBytes(status int, b []byte) {
 
 // split cuts the path before it is unescaped, so that %2F stays inside its segment.
 func (x *exchange) split() error {
-	raw := strings.TrimSuffix(strings.TrimPrefix(x.r.URL.EscapedPath(), "/"), "/")
+	raw := strings.TrimSuffix(strings.TrimLeft(x.r.URL.EscapedPath(), "/"), "/") // SDK 1.x joins with "//"
 	if raw == "" {
 		return nil
 	}

@@ -70,7 +70,8 @@ func (x *exchange) listType(t *typeInfo, prefix, parent string) error {
 	if t.NoPaging {
 		size, after = 0, ""
 	}
-	subscriptionLevel := strings.Count(parent, "/") <= 2
+	// A subscription's list of deployments has its own alone, other lists what its groups have.
+	subscriptionLevel := strings.Count(parent, "/") <= 2 && t.kind != kindDeployment
 	return x.page(prefix, after, size, func(ent *entry) bool {
 		return ent.typ == t && (subscriptionLevel || ent.parent == parent) && where.holds(ent.res)
 	}, func(ent *entry) (json.RawMessage, error) {

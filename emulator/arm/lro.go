@@ -69,6 +69,9 @@ func expand(template string, base, version, operation, location string, id ID) s
 	if template == "" {
 		return ""
 	}
+	if id.ResourceGroup() == "" {
+		template = strings.ReplaceAll(template, "/resourcegroups/{resourceGroup}", "")
+	}
 	return lroVars(func(name string) string {
 		switch name {
 		case "base":

@@ -120,17 +120,24 @@ func planOne(obj map[string]any, s *scope, parent *planned, path []int) (*planne
 			return nil, err
 		}
 	}
-	group := s.group.ID.ResourceGroup()
-	if other, err := field("resourceGroup", false); err != nil {
+	group, sub := s.groupName(), s.sub.ID
+	otherGroup, err := field("resourceGroup", false)
+	if err != nil {
 		return nil, err
-	} else if other != "" {
-		group = other
 	}
-	sub := s.sub.ID
-	if other, err := field("subscriptionId", false); err != nil {
+	otherSub, err := field("subscriptionId", false)
+	if err != nil {
 		return nil, err
-	} else if other != "" {
-		sub = other
+	}
+	if otherSub != "" {
+		sub = otherSub
+	}
+	switch {
+	case otherGroup != "":
+		group = otherGroup
+	case otherSub != "" && fold(p.Type) == fold(resourcesNamespace+"/deployments"):
+		// A nested deployment with a subscription and no group is one of the subscription.
+		group = ""
 	}
 	if parent != nil && !strings.Contains(strings.SplitN(p.Type, "/", 2)[0], ".") {
 		p.Type, p.Name = parent.Type+"/"+p.Type, parent.Name+"/"+p.Name
@@ -138,7 +145,7 @@ func planOne(obj map[string]any, s *scope, parent *planned, path []int) (*planne
 	if strings.Count(p.Type, "/") != strings.Count(p.Name, "/")+1 {
 		return nil, errTemplate("The template resource '%s' for type '%s' has incorrect segment lengths. A nested resource type must have identical number of segments as its resource name. A root resource type must have segment length one greater than its resource name. Please see https://aka.ms/arm-template/#resources for usage details", p.Name, p.Type)
 	}
-	if p.ID, err = ParseID(ID{"/subscriptions/" + sub + "/resourceGroups/" + group}.Child(p.Type, p.Name).String()); err != nil {
+	if p.ID, err = ParseID(place(sub, group, p.Type, p.Name).String()); err != nil {
 		return nil, errTemplate("The template resource '%s' is not valid: %s", p.Name, err)
 	}
 	if raw, ok := memberOf(obj, "condition"); ok && raw != nil {
@@ -155,6 +162,18 @@ func planOne(obj map[string]any, s *scope, parent *planned, path []int) (*planne
 		}
 	}
 	return p, nil
+}
+
+// place is the id of a resource in a group, or of the subscription if there is none.
+func place(sub, group, resourceType, name string) ID {
+	base := ID{"/subscriptions/" + sub}
+	switch {
+	case group != "":
+		base = ID{base.s + "/resourceGroups/" + group}
+	case fold(resourceType) == fold(TypeResourceGroup):
+		return ID{base.s + "/resourceGroups/" + name}
+	}
+	return base.Child(resourceType, name)
 }
 
 func dependencies(obj map[string]any, s *scope, p *planned) ([]any, error) {

@@ -72,8 +72,10 @@ type Type struct {
 	// schema can't, fills defaults into next.Properties and puts secrets into next.Private. old is nil on create.
 	// next starts with old's Private. Admit must not write to the resource itself through the engine.
 	Admit func(ctx context.Context, v View, c Call, old, next *Resource) error
-	// AdmitDelete may refuse a DELETE (in use); the resource stays as it is.
-	AdmitDelete func(ctx context.Context, v View, r *Resource) error
+	// AdmitDelete may refuse a DELETE (in use); the resource stays as it is. What it
+	// notes in r.Private for the reconciler is stored. c is empty where what the
+	// resource hangs off is deleted.
+	AdmitDelete func(ctx context.Context, v View, c Call, r *Resource) error
 	// Reconciler drives the resource after the write; nil: it is Succeeded at once.
 	Reconciler Reconciler
 	// Actions by name: POST {id}/{name}. A name may be a pattern: "containers/{container}/exec".

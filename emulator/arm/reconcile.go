@@ -2,7 +2,10 @@ package arm
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"sync"
@@ -157,7 +160,7 @@ func (e *Engine) reconcile(ctx context.Context, ent *entry, next *Resource) (res
 			err = fmt.Errorf("arm: the reconciler of %s panicked: %v\n%s", ent.typ.Name, p, debug.Stack())
 		}
 		if _, final := asError(err); final && ctx.Err() != nil {
-			err = fmt.Errorf("arm: interrupted: %v", err)
+			err = fmt.Errorf("arm: interrupted: %v: %w", err, ctx.Err())
 		}
 	}()
 	if next.Deleting {
@@ -189,7 +192,11 @@ func (e *Engine) record(ctx context.Context, ent *entry, next *Resource, res Res
 		c.active, c.failure = false, final
 		c.records = e.end(key, StatusFailed, final)
 	case failed != nil:
-		e.log.Warn("arm: reconcile, to be tried again", "id", was.ID.String(), "err", failed)
+		level := slog.LevelWarn
+		if errors.Is(failed, context.Canceled) { // by a deletion, or by Close
+			level = slog.LevelDebug
+		}
+		e.log.Log(ctx, level, "arm: reconcile, to be tried again", "id", was.ID.String(), "err", failed)
 	case res.Done && next.Deleting:
 		if !e.index.seal(key) {
 			return backoffFirst, true, nil
@@ -299,12 +306,16 @@ func (e *Engine) cascade(ctx context.Context, ent *entry) (waiting bool, err err
 			}
 		}
 		left := e.index.children(ent.key)
+		fresh := false
 		for _, child := range left {
 			if child.res.Deleting {
 				return true, nil
 			}
+			fresh = fresh || !c.asked[child.key]
 		}
 		switch {
+		case fresh || len(left) > 0 && len(blocked) == 0:
+			// One came, or refused, since the children were listed.
 		case len(left) < c.count:
 			e.progress.newRound(ent.key)
 		case ent.typ.kind == kindGroup:
@@ -338,21 +349,21 @@ func (e *Engine) beginDelete(ctx context.Context, key string) (refused *Error, e
 		return nil, nil
 	}
 	if ent.typ.AdmitDelete != nil {
-		if err := ent.typ.AdmitDelete(ctx, engineView{e}, ent.res.clone()); err != nil {
+		if err := ent.typ.AdmitDelete(ctx, engineView{e}, Call{}, ent.res.clone()); err != nil {
 			if refused, ok := asError(err); ok {
 				return refused, nil
 			}
 			return nil, err
 		}
 	}
-	_, err = e.markDeleting(ctx, ent, nil)
+	_, err = e.markDeleting(ctx, ent, ent.res.Private, nil)
 	return nil, err
 }
 
 // markDeleting stores that a resource is to go, with rec as its operation, and
 // has the queue do it; a passive resource without children goes in this one
 // write. The caller holds the lock. It reports whether the resource is gone.
-func (e *Engine) markDeleting(ctx context.Context, ent *entry, rec *record) (gone bool, err error) {
+func (e *Engine) markDeleting(ctx context.Context, ent *entry, private json.RawMessage, rec *record) (gone bool, err error) {
 	c := change{key: ent.key, old: ent, typ: ent.typ}
 	c.records = e.end(ent.key, StatusCanceled, errPreempted())
 	if ent.typ.Reconciler == nil && e.index.seal(ent.key) {
@@ -368,7 +379,7 @@ func (e *Engine) markDeleting(ctx context.Context, ent *entry, rec *record) (gon
 	}
 	c.next = ent.res.clone()
 	c.next.Deleting, c.next.State, c.active = true, ent.typ.states.Deleting, true
-	c.next.Modified = e.cfg.Clock.Now()
+	c.next.Modified, c.next.Private = e.cfg.Clock.Now(), private
 	if rec != nil {
 		c.records = append(c.records, rec)
 	}

@@ -312,7 +312,7 @@ func (p *things) providers() []arm.Provider {
 					return map[string]any{"id": r.ID.Name(), "name": r.ID.Name(), "location": r.Location, "properties": map[string]any{"provisioningState": r.State}}, nil
 				}},
 			{Name: "Microsoft.Things/whole", Versions: versions, NoPaging: true, Without: []string{"PATCH"}, NameRule: regexp.MustCompile(`^[a-z]{3,8}$`)},
-			{Name: "Microsoft.Things/guarded", Versions: versions, AdmitDelete: func(ctx context.Context, v arm.View, r *arm.Resource) error {
+			{Name: "Microsoft.Things/guarded", Versions: versions, AdmitDelete: func(ctx context.Context, v arm.View, _ arm.Call, r *arm.Resource) error {
 				users, err := v.List(ctx, r.ID.Parent(), "Microsoft.Things/whole")
 				if err == nil && len(users) > 0 {
 					err = arm.Errorf(400, "InUse", "%s is in use by %s.", r.ID.Name(), users[0].ID.Name())

@@ -172,8 +172,8 @@ func (x *exchange) underProvider(scope ID, segs []string) error {
 	switch {
 	case t == nil:
 		return x.unknownType(p, rest[0])
-	case scope.ResourceGroup() == "":
-		// The types here live in resource groups.
+	case scope.ResourceGroup() == "" && t.kind != kindDeployment:
+		// The other types live in resource groups.
 		return x.unknownType(p, t.short)
 	}
 	return x.resource(t, id, rest)
@@ -370,6 +370,9 @@ func (x *exchange) subscription(id string) error {
 
 func (x *exchange) group(id ID) error {
 	g := id.ResourceGroup()
+	if g == "" {
+		return nil
+	}
 	if x.e.index.get(ID{"/subscriptions/" + id.Subscription() + "/resourceGroups/" + g}.Key()) == nil {
 		return errGroup(g)
 	}

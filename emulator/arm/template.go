@@ -350,7 +350,7 @@ func resourceIDOf(s *scope, a []any) (any, error) {
 	if at < 0 || at > 2 {
 		return nil, errors.New("the type of the resource must be given with its namespace")
 	}
-	sub, group := s.sub.ID, s.group.ID.ResourceGroup()
+	sub, group := s.sub.ID, s.groupName()
 	if at > 0 {
 		group = parts[at-1]
 	}
@@ -361,10 +361,21 @@ func resourceIDOf(s *scope, a []any) (any, error) {
 	if len(types)-1 != len(names) {
 		return nil, fmt.Errorf("the type '%s' needs '%d' name(s), not '%d'", parts[at], len(types)-1, len(names))
 	}
-	return ID{"/subscriptions/" + sub + "/resourceGroups/" + group}.Child(parts[at], strings.Join(names, "/")).String(), nil
+	return place(sub, group, parts[at], strings.Join(names, "/")).String(), nil
+}
+
+// groupName is empty for a deployment of the subscription.
+func (s *scope) groupName() string {
+	if s.group == nil {
+		return ""
+	}
+	return s.group.ID.ResourceGroup()
 }
 
 func groupOf(s *scope, _ []any) (any, error) {
+	if s.group == nil {
+		return nil, errors.New("the template function 'resourceGroup' is not valid in a deployment at the scope of the subscription")
+	}
 	tags := map[string]any{}
 	for k, v := range s.group.Tags {
 		tags[k] = v

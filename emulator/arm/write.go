@@ -102,7 +102,7 @@ func (x *exchange) accept(t *typeInfo, id ID, c *content, body []byte) (*pending
 		}
 		next.ID = p.id
 	}
-	if p.isNew && t.kind != kindGroup {
+	if p.isNew && id.ResourceGroup() != "" && t.kind != kindGroup {
 		parent := id.Parent().Key()
 		group := ID{"/subscriptions/" + id.Subscription() + "/resourceGroups/" + id.ResourceGroup()}.Key()
 		if err := x.e.index.reserve(parent, group, id); err != nil {
@@ -459,8 +459,9 @@ func (x *exchange) acceptDelete(t *typeInfo, id ID) (*pending, error) {
 		}
 		return p, nil
 	}
+	next := old.res.clone()
 	if t.AdmitDelete != nil {
-		if err := t.AdmitDelete(x.r.Context(), engineView{x.e}, old.res.clone()); err != nil {
+		if err := t.AdmitDelete(x.r.Context(), engineView{x.e}, x.call(nil, nil, old.res.ID), next); err != nil {
 			return nil, err
 		}
 	}
@@ -470,7 +471,7 @@ func (x *exchange) acceptDelete(t *typeInfo, id ID) (*pending, error) {
 	if p.lro.zero() {
 		p.waiter = x.e.progress.wait(key)
 	}
-	gone, err := x.e.markDeleting(x.r.Context(), old, p.rec)
+	gone, err := x.e.markDeleting(x.r.Context(), old, next.Private, p.rec)
 	if err != nil || gone {
 		if p.waiter != nil {
 			x.e.progress.leave(key, p.waiter)

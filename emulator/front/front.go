@@ -159,13 +159,17 @@ func New(cfg Config) (*Front, error) {
 	return f, nil
 }
 
-// Open listens; when it returns, the first request would be answered.
-func (f *Front) Open(ctx context.Context) error {
+// Listen takes the addresses, so that Addr is known; who connects waits until Open.
+func (f *Front) Listen(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.state != made {
-		return errors.New("front: Open after Open or Close")
+	if f.state != made || len(f.listeners) > 0 {
+		return errors.New("front: Listen after Listen, Open or Close")
 	}
+	return f.listen(ctx)
+}
+
+func (f *Front) listen(ctx context.Context) error {
 	var lc net.ListenConfig
 	for _, addr := range append([]string{f.cfg.Listen}, f.cfg.Also...) {
 		l, err := lc.Listen(ctx, "tcp", addr)
@@ -177,6 +181,21 @@ func (f *Front) Open(ctx context.Context) error {
 			return fmt.Errorf("front: listen on %s: %w", addr, err)
 		}
 		f.listeners = append(f.listeners, l)
+	}
+	return nil
+}
+
+// Open listens, unless Listen has, and serves; when it returns, the first request would be answered.
+func (f *Front) Open(ctx context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state != made {
+		return errors.New("front: Open after Open or Close")
+	}
+	if len(f.listeners) == 0 {
+		if err := f.listen(ctx); err != nil {
+			return err
+		}
 	}
 	f.state = opened
 	for _, l := range f.listeners {

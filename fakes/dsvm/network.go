@@ -40,7 +40,7 @@ func (f *Fake) network() arm.Provider {
 	types[5].Render = f.renderPublicIP
 	for i, use := range []usage{f.usedNetwork, f.usedNetwork, f.usedNetwork, nil, f.usedNIC, f.usedPublicIP} {
 		if use != nil {
-			types[i].AdmitDelete = func(ctx context.Context, v arm.View, r *arm.Resource) error {
+			types[i].AdmitDelete = func(ctx context.Context, v arm.View, _ arm.Call, r *arm.Resource) error {
 				_, err := use(ctx, v, r)
 				return err
 			}

@@ -228,7 +228,7 @@ func (w *world) delete(id string, admitted ...bool) {
 	}
 	if last := w.kind(id).AdmitDelete; last != nil && admitted == nil {
 		var refused *arm.Error
-		if err := last(w.Context(), w, r); errors.As(err, &refused) {
+		if err := last(w.Context(), w, arm.Call{}, r); errors.As(err, &refused) {
 			w.errs[key(id)] = refused
 			return
 		} else if err != nil {

@@ -60,22 +60,45 @@ func wholePage[T any](v []T) page[T] {
 // wireTime is how the services of 2018 wrote instants.
 func wireTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000000Z") }
 
+// registerArtifacts adds v1.0 as SDK 0.1.68 calls it, v2.0 as SDK 1.x does, and
+// v2.0 as the 2019-08-01 spec has it, with the path in the query.
 func (s *Service) registerArtifacts(m *plane.Mux) {
-	const base = "artifact/v1.0/{WS}/artifacts"
-	one := "/{origin}/{container}/{path...}"
-	all := "/origins/{origin}/containers/{container}"
-	m.Handle(http.MethodPost, base+"/metadata", s.createArtifact)
-	m.Handle(http.MethodGet, base+"/metadata"+one, s.getArtifact)
-	m.Handle(http.MethodDelete, base+"/metadata"+one, s.deleteArtifact)
-	m.Handle(http.MethodPost, base+"/batch/metadata/{origin}/{container}", s.batchCreate)
-	m.Handle(http.MethodDelete, base+"/batch/{origin}/{container}", s.deleteContainer)
-	m.Handle(http.MethodPost, base+"/batch/ingest/containersas/{origin}/{container}", s.ingest)
-	m.Handle(http.MethodGet, base+all, s.listArtifacts)
-	m.Handle(http.MethodGet, base+all+"/{path...}", s.listArtifacts)
-	m.Handle(http.MethodGet, base+"/prefix/contentinfo"+one, s.listContentInfo)
-	m.Handle(http.MethodGet, base+"/contentinfo"+one, s.getContentInfo)
-	m.Handle(http.MethodPost, base+"/content"+one, s.postContent)
-	m.Handle(http.MethodGet, base+"/content"+one, s.getContent)
+	const one = "/{origin}/{container}/{path...}"
+	for version, all := range map[string]string{"v1.0": "/origins/{origin}/containers/{container}", "v2.0": "/{origin}/{container}"} {
+		base := "artifact/" + version + "/{WS}/artifacts"
+		m.Handle(http.MethodPost, base+"/metadata", s.createArtifact)
+		m.Handle(http.MethodGet, base+"/metadata"+one, s.getArtifact)
+		m.Handle(http.MethodDelete, base+"/metadata"+one, s.deleteArtifact)
+		m.Handle(http.MethodPost, base+"/batch/metadata/{origin}/{container}", s.batchCreate)
+		m.Handle(http.MethodDelete, base+"/batch/{origin}/{container}", s.deleteContainer)
+		m.Handle(http.MethodPost, base+"/batch/ingest/containersas/{origin}/{container}", s.ingest)
+		m.Handle(http.MethodGet, base+all, pathInQuery(s.listArtifacts))
+		m.Handle(http.MethodGet, base+all+"/{path...}", s.listArtifacts)
+		m.Handle(http.MethodGet, base+"/prefix/contentinfo"+one, s.listContentInfo)
+		m.Handle(http.MethodGet, base+"/contentinfo"+one, s.getContentInfo)
+		m.Handle(http.MethodPost, base+"/content"+one, s.postContent)
+		m.Handle(http.MethodGet, base+"/content"+one, s.getContent)
+		m.Handle(http.MethodGet, base+"/write"+one, s.getWriteInfo)
+	}
+	const spec = "artifact/v2.0/{WS}/artifacts/{origin}/{container}"
+	m.Handle(http.MethodGet, spec+"/metadata", pathInQuery(s.getArtifact))
+	m.Handle(http.MethodDelete, spec+"/metadata", pathInQuery(s.deleteArtifact))
+	m.Handle(http.MethodGet, spec+"/content", pathInQuery(s.getContent))
+	m.Handle(http.MethodPost, spec+"/content", pathInQuery(s.postContent))
+	m.Handle(http.MethodGet, spec+"/contentinfo", pathInQuery(s.getContentInfo))
+	m.Handle(http.MethodGet, spec+"/write", pathInQuery(s.getWriteInfo))
+	m.Handle(http.MethodGet, spec+"/prefix/contentinfo", pathInQuery(s.listContentInfo))
+	m.Handle(http.MethodPost, spec+"/batch/ingest/containersas", s.ingest)
+	m.Handle(http.MethodPost, spec+"/batch/metadata", s.batchCreate)
+	m.Handle(http.MethodDelete, spec+"/batch", s.deleteContainer)
+}
+
+// pathInQuery takes the artifact's path from the query.
+func pathInQuery(h plane.HandlerFunc) plane.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
+		c.Vars["path"] = r.URL.Query().Get("path")
+		return h(w, r, c)
+	}
 }
 
 func artifactOf(c *plane.Call) (artifactName, error) {
@@ -376,6 +399,23 @@ func (s *Service) getContentInfo(w http.ResponseWriter, r *http.Request, c *plan
 		return missingArtifact(n, err)
 	}
 	out, err := s.contentInfo(r.Context(), c.Workspace, n, "r")
+	if err != nil {
+		return err
+	}
+	plane.WriteJSON(w, http.StatusOK, out)
+	return nil
+}
+
+// getWriteInfo registers an artifact and answers where its content goes.
+func (s *Service) getWriteInfo(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
+	n, err := artifactOf(c)
+	if err != nil {
+		return err
+	}
+	if _, err := s.register(r.Context(), c.Workspace, []artifactName{n}); err != nil {
+		return err
+	}
+	out, err := s.contentInfo(r.Context(), c.Workspace, n, "rcw")
 	if err != nil {
 		return err
 	}

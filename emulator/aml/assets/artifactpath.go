@@ -20,6 +20,11 @@ const (
 	originLocal = "LocalUpload"
 )
 
+// RunContainer is what a run's data container is called by in front of the
+// run's id. SDK 1.x names a run's artifacts by it and 0.1.68 by the bare id
+// (which never holds a dot): both mean the same files.
+const RunContainer = "dcid."
+
 // artifactName is origin, container and normalised path.
 type artifactName struct{ Origin, Container, Path string }
 
@@ -43,6 +48,9 @@ func parseContainer(origin, container string) (artifactName, error) {
 	}
 	if strings.ContainsAny(container, "/\\") || container == "." || container == ".." || len(container) > 256 || hasControl(container) {
 		return artifactName{}, plane.BadRequest("container", "The artifact container '%s' is not valid.", container)
+	}
+	if o == originRun {
+		container = strings.TrimPrefix(container, RunContainer)
 	}
 	return artifactName{Origin: o, Container: container}, nil
 }

@@ -19,6 +19,7 @@ type asset struct {
 	Artifacts []artifactRef `json:"artifacts"`
 	ProjectID *string       `json:"projectId,omitempty"`
 	Meta      stringMap     `json:"meta,omitempty"`
+	Type      *string       `json:"type,omitempty"`
 }
 
 // artifactRef names one artifact by id, or all below a prefix.
@@ -40,11 +41,12 @@ type assetDto struct {
 	ProjectID   *string       `json:"projectid"`
 	Meta        stringMap     `json:"meta"`
 	CreatedTime string        `json:"createdTime"`
+	Type        *string       `json:"type,omitempty"`
 }
 
 func (a asset) wire() any {
 	return assetDto{a.ID, a.Name, a.Description, a.Artifacts, nil, a.KvTags.clone(), a.Properties.clone(),
-		a.RunID, a.ProjectID, a.Meta, wireTime(a.Created)}
+		a.RunID, a.ProjectID, a.Meta, wireTime(a.Created), a.Type}
 }
 
 func assetKey(ws plane.Workspace, id string) string { return key(ws, "asset", strings.ToLower(id)) }
@@ -66,6 +68,7 @@ func (s *Service) createAsset(w http.ResponseWriter, r *http.Request, c *plane.C
 		RunID       *string       `json:"runid"`
 		ProjectID   *string       `json:"projectid"`
 		Meta        stringMap     `json:"meta"`
+		Type        *string       `json:"type"`
 	}
 	if err := readPayload(w, r, &in); err != nil {
 		return err
@@ -80,7 +83,7 @@ func (s *Service) createAsset(w http.ResponseWriter, r *http.Request, c *plane.C
 		return err
 	}
 	now := s.cfg.Clock.Now()
-	a := asset{Artifacts: in.Artifacts, ProjectID: in.ProjectID, Meta: in.Meta,
+	a := asset{Artifacts: in.Artifacts, ProjectID: in.ProjectID, Meta: in.Meta, Type: in.Type,
 		entry: entry{ID: strings.ReplaceAll(uuid.NewString(), "-", ""), Name: in.Name, Description: in.Description,
 			KvTags: in.KvTags, Properties: in.Properties, RunID: in.RunID, Created: now, Modified: now}}
 	if _, err := write(r.Context(), s.cfg.Store, assetKey(c.Workspace, a.ID), a, store.Absent); err != nil {

@@ -139,7 +139,7 @@ func (s *Service) provisionDatastores(ctx context.Context, ws plane.Workspace) e
 }
 
 // wire is the datastore as the service answers it. The SDK can't reach a
-// datastore but by the credential in the answer for a single one; lists have none.
+// datastore but by the credential in the answer; a list has it if it is asked for.
 func (s *Service) wire(ctx context.Context, d datastore, secrets bool) (datastoreDto, error) {
 	out := datastoreDto{Name: d.Name, Type: d.Type}
 	if d.Storage != nil {
@@ -206,6 +206,11 @@ func (s *Service) listDatastores(w http.ResponseWriter, r *http.Request, c *plan
 			return plane.BadRequest("count", "The value '%s' of 'count' is not a positive number.", v)
 		}
 	}
+	// SDK 1.x asks lists for what 0.1.68 asked single datastores for.
+	secrets, err := boolQuery(r, "includeSecret")
+	if err != nil {
+		return err
+	}
 	var wanted []string
 	for _, v := range q["dataStoreNames"] {
 		wanted = append(wanted, strings.Split(strings.ToLower(v), ",")...)
@@ -234,7 +239,7 @@ func (s *Service) listDatastores(w http.ResponseWriter, r *http.Request, c *plan
 		if err != nil {
 			return err
 		}
-		dto, err := s.wire(r.Context(), d, false)
+		dto, err := s.wire(r.Context(), d, secrets)
 		if err != nil {
 			return err
 		}
@@ -255,7 +260,7 @@ func (s *Service) createDatastore(w http.ResponseWriter, r *http.Request, c *pla
 		return err
 	}
 	k := datastoreKey(c.Workspace, d.Name)
-	duplicate := plane.BadRequest("name", "A datastore with the name '%s' already exists in the workspace.", d.Name)
+	duplicate := plane.BadRequest("name", "Another datastore with the same name already exists in the workspace: '%s'.", d.Name)
 	// Before the container is made, so that a refusal changes nothing.
 	if _, err := s.cfg.Store.Get(r.Context(), k); err == nil {
 		return duplicate

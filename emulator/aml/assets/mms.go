@@ -30,8 +30,11 @@ type mmsDetail struct {
 // registerModels adds the routes of model management, which has its own
 // host, its own versions and its own form of errors.
 func (s *Service) registerModels(m *plane.Mux) {
-	const base = "api/{WS}"
-	handle := func(method, pattern string, h plane.HandlerFunc) { m.Handle(method, base+pattern, mms(h)) }
+	handle := func(method, pattern string, h plane.HandlerFunc) {
+		m.Handle(method, "api/{WS}"+pattern, mms(checkVersion(h)))
+		// SDK 1.x has the version in the path.
+		m.Handle(method, "modelmanagement/v1.0/{WS}"+pattern, mms(h))
+	}
 	handle(http.MethodPost, "/assets", s.createAsset)
 	handle(http.MethodGet, "/assets", s.listAssets)
 	handle(http.MethodGet, "/assets/{id}", s.getAsset)
@@ -43,7 +46,7 @@ func (s *Service) registerModels(m *plane.Mux) {
 	handle(http.MethodPatch, "/models/{id}", s.patchModel)
 	handle(http.MethodDelete, "/models/{id}", s.deleteModel)
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-		for _, part := range []string{"/images", "/services", "/profiles", "/operations"} {
+		for _, part := range []string{"/images", "/services", "/profiles", "/operations", "/packages", "/environments"} {
 			handle(method, part, unsupported)
 			handle(method, part+"/{rest...}", unsupported)
 		}
@@ -61,14 +64,10 @@ func mmsFault(status int, code, target, format string, args ...any) *plane.Error
 	return &plane.Error{Status: status, Code: "UserError", Inner: code, Target: target, Message: fmt.Sprintf(format, args...)}
 }
 
-// mms wraps a handler: it checks the api-version and writes the errors.
+// mms wraps a handler: it writes the errors.
 func mms(h plane.HandlerFunc) plane.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
-		w.Header().Set("Api-Supported-Versions", mmsVersion)
-		err := checkVersion(r)
-		if err == nil {
-			err = h(w, r, c)
-		}
+		err := h(w, r, c)
 		var e *plane.Error
 		if err == nil || !errors.As(err, &e) {
 			return err
@@ -88,15 +87,19 @@ func mms(h plane.HandlerFunc) plane.HandlerFunc {
 	}
 }
 
-func checkVersion(r *http.Request) error {
-	switch v := r.URL.Query().Get("api-version"); v {
-	case mmsVersion:
-		return nil
-	case "":
-		return mmsFault(http.StatusBadRequest, "ApiVersionUnspecified", "api-version", "An API version is required, but was not specified.")
-	default:
-		return mmsFault(http.StatusBadRequest, "UnsupportedApiVersion", "api-version",
-			"The HTTP resource that matches the request URI '%s' does not support the API version '%s'.", r.URL.Path, v)
+// checkVersion asks for the api-version of 2018 in the query.
+func checkVersion(h plane.HandlerFunc) plane.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
+		w.Header().Set("Api-Supported-Versions", mmsVersion)
+		switch v := r.URL.Query().Get("api-version"); v {
+		case mmsVersion:
+			return h(w, r, c)
+		case "":
+			return mmsFault(http.StatusBadRequest, "ApiVersionUnspecified", "api-version", "An API version is required, but was not specified.")
+		default:
+			return mmsFault(http.StatusBadRequest, "UnsupportedApiVersion", "api-version",
+				"The HTTP resource that matches the request URI '%s' does not support the API version '%s'.", r.URL.Path, v)
+		}
 	}
 }
 

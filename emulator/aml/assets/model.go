@@ -2,10 +2,12 @@ package assets
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +22,26 @@ type model struct {
 	URL      string `json:"url"`
 	MimeType string `json:"mimeType"`
 	Unpack   bool   `json:"unpack"`
+	lineage
+}
+
+// lineage is what SDK 1.x says of a model beyond what that of 2018 could.
+type lineage struct {
+	Framework            *string         `json:"framework,omitempty"`
+	FrameworkVersion     *string         `json:"frameworkVersion,omitempty"`
+	ExperimentName       *string         `json:"experimentName,omitempty"`
+	ParentModelID        *string         `json:"parentModelId,omitempty"`
+	SampleInputData      *string         `json:"sampleInputData,omitempty"`
+	SampleOutputData     *string         `json:"sampleOutputData,omitempty"`
+	ResourceRequirements json.RawMessage `json:"resourceRequirements,omitempty"`
+	// Datasets is never null on the wire: SDK 1.x goes through it.
+	Datasets []datasetRef `json:"datasets"`
+}
+
+// datasetRef is DatasetReference of modelManagement.json, 2019-08-01.
+type datasetRef struct {
+	Name string `json:"name"`
+	ID   string `json:"id"`
 }
 
 // modelVersion is the record that counts a model's versions; a version that was deleted does not come again.
@@ -41,11 +63,16 @@ type modelDto struct {
 	Tags         []string  `json:"tags"`
 	KvTags       stringMap `json:"kvTags"`
 	Properties   stringMap `json:"properties"`
+	RunID        *string   `json:"runId,omitempty"`
+	lineage
 }
 
 func (m model) wire() any {
+	if m.Datasets == nil {
+		m.Datasets = []datasetRef{}
+	}
 	return modelDto{m.ID, m.Name, m.Version, m.URL, m.MimeType, m.Description, wireTime(m.Created), wireTime(m.Modified),
-		m.Unpack, nil, m.KvTags.clone(), m.Properties.clone()}
+		m.Unpack, nil, m.KvTags.clone(), m.Properties.clone(), m.RunID, m.lineage}
 }
 
 var modelName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9._-]{1,255}$`) })
@@ -83,6 +110,8 @@ func (s *Service) createModel(w http.ResponseWriter, r *http.Request, c *plane.C
 		Tags       stringMap `json:"tags"`
 		KvTags     stringMap `json:"kvTags"`
 		Properties stringMap `json:"properties"`
+		RunID      *string   `json:"runId"`
+		lineage
 	}
 	if err := readPayload(w, r, &in); err != nil {
 		return err
@@ -100,10 +129,13 @@ func (s *Service) createModel(w http.ResponseWriter, r *http.Request, c *plane.C
 	if err != nil {
 		return err
 	}
+	if in.RunID != nil {
+		runID = in.RunID
+	}
 	if in.KvTags == nil {
 		in.KvTags = in.Tags
 	}
-	m, err := s.addModel(r.Context(), c.Workspace, model{URL: in.URL, MimeType: in.MimeType, Unpack: in.Unpack,
+	m, err := s.addModel(r.Context(), c.Workspace, model{URL: in.URL, MimeType: in.MimeType, Unpack: in.Unpack, lineage: in.lineage,
 		entry: entry{Name: in.Name, Description: in.Description, KvTags: in.KvTags, Properties: in.Properties, RunID: runID}})
 	if err != nil {
 		return err
@@ -171,12 +203,32 @@ func (s *Service) listModels(w http.ResponseWriter, r *http.Request, c *plane.Ca
 	if err != nil {
 		return err
 	}
+	framework := queryValues(r.URL.Query(), "framework")
+	all = slices.DeleteFunc(all, func(m model) bool {
+		return len(framework) > 0 && (m.Framework == nil || !strings.EqualFold(*m.Framework, framework[0]))
+	})
+	if only, err := boolQuery(r, "latestVersionOnly"); err != nil {
+		return err
+	} else if only {
+		all = newest(all, l)
+	}
 	out, err := paginate(l, all, func(m model) entry { return m.entry }, model.wire)
 	if err != nil {
 		return err
 	}
 	plane.WriteJSON(w, http.StatusOK, out)
 	return nil
+}
+
+// newest keeps of each name the highest version that the list would show.
+func newest(all []model, l listQuery) []model {
+	last := map[string]int64{}
+	for _, m := range all {
+		if l.matches(m.entry) {
+			last[m.Name] = max(last[m.Name], m.Version)
+		}
+	}
+	return slices.DeleteFunc(all, func(m model) bool { return last[m.Name] != m.Version })
 }
 
 func (s *Service) getModel(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
@@ -207,9 +259,13 @@ func (s *Service) patchModel(w http.ResponseWriter, r *http.Request, c *plane.Ca
 		if !found {
 			return store.ErrNotFound
 		}
-		e, err := m.patch(ops)
+		rest, line, err := m.lineage.patch(ops)
+		if err != nil {
+			return err
+		}
+		e, err := m.entry.patch(rest)
 		e.Modified = s.cfg.Clock.Now()
-		m.entry = e
+		m.entry, m.lineage = e, line
 		return err
 	})
 	if err != nil {

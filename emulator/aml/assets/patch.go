@@ -31,6 +31,34 @@ func (e entry) patch(ops []patchOp) (entry, error) {
 	return e, nil
 }
 
+// patch takes out the operations on what models alone have, and returns the others.
+func (l lineage) patch(ops []patchOp) ([]patchOp, lineage, error) {
+	var rest []patchOp
+	for _, op := range ops {
+		var to any
+		switch strings.ToLower(op.Path) {
+		case "/sampleinputdata":
+			to = &l.SampleInputData
+		case "/sampleoutputdata":
+			to = &l.SampleOutputData
+		case "/resourcerequirements":
+			to = &l.ResourceRequirements
+		case "/datasets":
+			to = &l.Datasets
+		default:
+			rest = append(rest, op)
+			continue
+		}
+		if verb := strings.ToLower(op.Op); verb != "add" && verb != "replace" {
+			return nil, l, badPatch("op", "the operation '%s' is not supported for '%s'; it must be add or replace.", op.Op, op.Path)
+		}
+		if err := json.Unmarshal(op.Value, to); err != nil {
+			return nil, l, badPatch("value", "the value of '%s' does not fit.", op.Path)
+		}
+	}
+	return rest, l, nil
+}
+
 func badPatch(target, format string, args ...any) *plane.Error {
 	return mmsFault(http.StatusBadRequest, "InvalidPatchOperation", target, format, args...)
 }

@@ -35,6 +35,7 @@ func (s *Service) registerSnapshots(m *plane.Mux) {
 	m.Handle(http.MethodGet, base+"/{id}/metadata", s.snapshotMetadata)
 	m.Handle(http.MethodGet, base+"/{id}", s.getSnapshot)
 	m.Handle(http.MethodPost, base+"/{id}", s.postSnapshot)
+	s.registerSnapshotBlobs(m)
 }
 
 func snapshotID(target, id string) (string, error) {

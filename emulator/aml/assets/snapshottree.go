@@ -1,7 +1,10 @@
 package assets
 
 import (
+	"bytes"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -33,6 +36,32 @@ type node struct {
 	// Content is the SHA-256 of the file; empty while it has not come.
 	Content string `json:"content,omitempty"`
 	Size    int64  `json:"size,omitempty"`
+}
+
+// UnmarshalJSON takes children as the list of SDK 0.1.68 and as the dictionary of 1.x.
+func (n *node) UnmarshalJSON(b []byte) error {
+	type plain node
+	doc := struct {
+		*plain
+		Children json.RawMessage `json:"children"`
+	}{plain: (*plain)(n)}
+	if err := json.Unmarshal(b, &doc); err != nil {
+		return err
+	}
+	if c := bytes.TrimSpace(doc.Children); len(c) == 0 || c[0] != '{' {
+		if len(c) == 0 {
+			return nil
+		}
+		return json.Unmarshal(c, &n.Children)
+	}
+	var named map[string]*node
+	if err := json.Unmarshal(doc.Children, &named); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(named)) {
+		n.Children = append(n.Children, named[name])
+	}
+	return nil
 }
 
 // wireNode is the form that the service answers: children a dictionary.

@@ -41,27 +41,10 @@ type upload struct {
 }
 
 func (s *Service) postSnapshot(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
-	id, err := snapshotID("snapshotId", c.Vars["id"])
+	sn, inherited, err := s.newSnapshot(r.Context(), c.Workspace, c.Vars["id"], r.URL.Query().Get("parentSnapshotId"))
 	if err != nil {
+		drain(r.Body)
 		return err
-	}
-	if id == uuid.Nil.String() {
-		return plane.BadRequest("snapshotId", "The zero GUID cannot be the id of a snapshot.")
-	}
-	sn := snapshot{ID: id, Parent: uuid.Nil.String(), Created: s.cfg.Clock.Now()}
-	inherited := map[string]*node{}
-	if p := r.URL.Query().Get("parentSnapshotId"); p != "" {
-		if sn.Parent, err = snapshotID("parentSnapshotId", p); err != nil {
-			return err
-		}
-	}
-	if sn.Parent != uuid.Nil.String() {
-		parent, err := s.snapshot(r.Context(), c.Workspace, sn.Parent)
-		if err != nil {
-			drain(r.Body)
-			return err
-		}
-		parent.Root.files("", func(path string, n *node) { inherited[path] = n })
 	}
 	up, err := s.receive(r)
 	if up != nil {
@@ -79,6 +62,32 @@ func (s *Service) postSnapshot(w http.ResponseWriter, r *http.Request, c *plane.
 	}
 	plane.WriteJSON(w, http.StatusOK, snapshotDto{sn.ID, sn.Root.wire()})
 	return nil
+}
+
+// newSnapshot is an empty snapshot, and the files that it may take from its parent.
+func (s *Service) newSnapshot(ctx context.Context, ws plane.Workspace, id, parent string) (snapshot, map[string]*node, error) {
+	sn := snapshot{Parent: uuid.Nil.String(), Created: s.cfg.Clock.Now()}
+	inherited := map[string]*node{}
+	var err error
+	if sn.ID, err = snapshotID("snapshotId", id); err != nil {
+		return sn, nil, err
+	}
+	if sn.ID == uuid.Nil.String() {
+		return sn, nil, plane.BadRequest("snapshotId", "The zero GUID cannot be the id of a snapshot.")
+	}
+	if parent != "" {
+		if sn.Parent, err = snapshotID("parentSnapshotId", parent); err != nil {
+			return sn, nil, err
+		}
+	}
+	if sn.Parent != uuid.Nil.String() {
+		p, err := s.snapshot(ctx, ws, sn.Parent)
+		if err != nil {
+			return sn, nil, err
+		}
+		p.Root.files("", func(path string, n *node) { inherited[path] = n })
+	}
+	return sn, inherited, nil
 }
 
 func drain(body io.Reader) { _, _ = io.CopyN(io.Discard, body, maxDrain) }

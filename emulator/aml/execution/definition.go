@@ -19,6 +19,7 @@ type definition struct {
 	TargetDetails *targetDetails
 	Configuration *configuration
 	SnapshotID    string `json:"SnapshotId"`
+	ParentRunID   string `json:"ParentRunId"`
 
 	// raw is Configuration as it came; history keeps it as the run's definition.
 	raw json.RawMessage
@@ -43,6 +44,17 @@ type configuration struct {
 	Environment            environment              `json:"environment"`
 	History                historyPolicy            `json:"history"`
 	DataReferences         map[string]dataReference `json:"dataReferences"`
+
+	// What SDK 1.x has besides: a command in the place of a script, variables of
+	// the run beside those of its environment, and what is refused here.
+	Command              string                     `json:"command"`
+	EnvironmentVariables map[string]word            `json:"environmentVariables"`
+	Docker               *struct{ UseDocker bool }  `json:"docker"`
+	Communicator         string                     `json:"communicator"`
+	NodeCount            *int                       `json:"nodeCount"`
+	Data                 map[string]json.RawMessage `json:"data"`
+	OutputData           map[string]json.RawMessage `json:"outputData"`
+	DataCaches           []json.RawMessage          `json:"datacaches"`
 }
 
 type environment struct {
@@ -130,8 +142,16 @@ func (d *definition) check(prepareOnly bool) error {
 	if c.Target == "" {
 		return plane.BadRequest("Configuration.target", "'Configuration.target' must name a compute target.")
 	}
-	if c.Script == "" && !prepareOnly {
+	switch {
+	case c.Script == "" && c.Command == "" && !prepareOnly:
 		return plane.BadRequest("Configuration.script", "'Configuration.script' must name a file of the project.")
+	case c.Script != "" && c.Command != "":
+		return plane.BadRequest("Configuration.command", "'Configuration.script' and 'Configuration.command' exclude each other.")
+	case c.Command != "" && len(c.Arguments) > 0:
+		return plane.BadRequest("Configuration.arguments", "'Configuration.command' holds its own arguments: 'Configuration.arguments' must be empty.")
+	}
+	if err := c.checkSupported(); err != nil {
+		return err
 	}
 	c.Script = strings.ReplaceAll(c.Script, `\`, "/")
 	if path.IsAbs(c.Script) || strings.HasPrefix(path.Clean(c.Script), "..") {
@@ -146,6 +166,13 @@ func (d *definition) check(prepareOnly bool) error {
 	}
 	if c.MaxRunDurationSeconds != nil && *c.MaxRunDurationSeconds <= 0 {
 		return plane.BadRequest("Configuration.maxRunDurationSeconds", "'Configuration.maxRunDurationSeconds' must be positive.")
+	}
+	for name, value := range c.EnvironmentVariables {
+		if c.Environment.EnvironmentVariables == nil {
+			c.Environment.EnvironmentVariables = map[string]word{}
+		}
+		// The run's win over the environment's.
+		c.Environment.EnvironmentVariables[name] = value
 	}
 	for name := range c.Environment.EnvironmentVariables {
 		if name == "" || strings.ContainsAny(name, "=\x00") {
@@ -173,6 +200,32 @@ func (d *definition) check(prepareOnly bool) error {
 		}
 	}
 	return nil
+}
+
+// checkSupported refuses what SDK 1.x can ask for and nothing here can do:
+// without it a run would go on without its data, or on one node of many.
+func (c *configuration) checkSupported() error {
+	refuse := func(field, what string) error {
+		return plane.BadRequest("Configuration."+field, "%s are not emulated here: 'Configuration.%s' must be left out.", what, field)
+	}
+	switch {
+	case len(c.Data) > 0:
+		return refuse("data", "Datasets")
+	case len(c.OutputData) > 0:
+		return refuse("outputData", "Output datasets")
+	case len(c.DataCaches) > 0:
+		return refuse("datacaches", "Data caches")
+	case c.Communicator != "" && !strings.EqualFold(c.Communicator, "None"):
+		return plane.BadRequest("Configuration.communicator", "Runs over several processes are not emulated here: the communicator '%s' is none of None.", c.Communicator)
+	case c.NodeCount != nil && *c.NodeCount > 1:
+		return plane.BadRequest("Configuration.nodeCount", "Runs over several nodes are not emulated here: 'Configuration.nodeCount' is %d.", *c.NodeCount)
+	}
+	return nil
+}
+
+// inDocker: both SDKs' ways to ask for a container.
+func (c *configuration) inDocker() bool {
+	return c.Environment.Docker.Enabled || c.Docker != nil && c.Docker.UseDocker
 }
 
 // checkConda checks the shape of the conda dependencies: a list of strings and of {"pip": [strings]}.

@@ -12,6 +12,8 @@ type Driver interface {
 	// Submit brings the job to its machine and starts it there, detached. It
 	// calls j.Save with the handle before anything is started, so that a crash leaves no run unfindable.
 	Submit(ctx context.Context, j Job) (Handle, error)
+	// Resume starts a submitted job if it has never started: a crash may have come between.
+	Resume(ctx context.Context, j Job, h Handle) error
 	// Status reports each change of the job's state, and returns nil after one
 	// that is final. An error means that the machine is out of reach, not that the job is.
 	Status(ctx context.Context, j Job, h Handle, report func(Status)) error

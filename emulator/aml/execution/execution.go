@@ -182,6 +182,7 @@ func (s *Service) Register(m *plane.Mux) {
 	m.Handle("POST", base+"localrun", s.localRun(false))
 	m.Handle("POST", base+"localprepare", s.localRun(true))
 	m.Handle("POST", base+"run", s.remoteRun(fromZip, false))
+	m.Handle("POST", base+"startrun", s.remoteRun(fromZip, false)) // SDK 1.x
 	m.Handle("POST", base+"snapshotrun", s.remoteRun(fromSnapshot, false))
 	m.Handle("POST", base+"prepare", s.remoteRun(fromZip, true))
 	m.Handle("POST", base+"snapshotprepare", s.remoteRun(fromSnapshot, true))

@@ -30,6 +30,7 @@ type job struct {
 	Endpoint             string            `json:"endpoint"`
 	Proxy                string            `json:"proxy"`
 	Script               string            `json:"script"`
+	Command              string            `json:"command"`
 	Arguments            []word            `json:"arguments"`
 	PrepareOnly          bool              `json:"prepareOnly"`
 	Refuse               string            `json:"refuse"`
@@ -80,7 +81,7 @@ func (s *Service) newInvocation(ctx context.Context, ws plane.Workspace, experim
 	c := d.Configuration
 	inv := &invocation{job: job{
 		RunID: runID, Experiment: experiment, WorkspaceID: ws.ID(), Endpoint: strings.TrimRight(endpoint, "/"),
-		Proxy: s.cfg.ProxyURL(), Script: c.Script, Arguments: append([]word{}, c.Arguments...), PrepareOnly: prepareOnly,
+		Proxy: s.cfg.ProxyURL(), Script: c.Script, Command: c.Command, Arguments: append([]word{}, c.Arguments...), PrepareOnly: prepareOnly,
 		AutoPrepare:          c.AutoPrepareEnvironment == nil || *c.AutoPrepareEnvironment || prepareOnly,
 		MaxRunSeconds:        c.MaxRunDurationSeconds,
 		EnvironmentVariables: map[string]word{},

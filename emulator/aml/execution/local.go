@@ -40,7 +40,7 @@ func (s *Service) localRun(prepareOnly bool) plane.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		if sub.def.Configuration.Environment.Docker.Enabled || sub.def.dockerTarget() {
+		if sub.def.Configuration.inDocker() || sub.def.dockerTarget() {
 			inv.job.Refuse = dockerRefused
 		}
 		if err := s.createLocal(r.Context(), c, sub.def, inv); err != nil {
@@ -112,6 +112,7 @@ func newRun(c *plane.Call, d *definition, experiment, runID string) history.NewR
 		ScriptName: d.Configuration.Script, RunType: runType, UserID: c.Caller.ObjectID, RunDefinition: d.raw,
 		Properties: map[string]string{"azureml.runsource": "experiment"},
 	}
+	n.ParentRunID = d.ParentRunID
 	if d.SnapshotID != "" {
 		n.Properties["ContentSnapshotId"] = d.SnapshotID
 	}

@@ -78,7 +78,7 @@ func (s *Service) readRemote(w http.ResponseWriter, r *http.Request, c *plane.Ca
 			return nil, err
 		}
 	}
-	if sub.def.Configuration.Environment.Docker.Enabled {
+	if sub.def.Configuration.inDocker() {
 		sub.discard()
 		return nil, plane.BadRequest("Configuration.environment.docker.enabled", dockerRefused)
 	}
@@ -133,7 +133,7 @@ func (s *Service) accept(ctx context.Context, c *plane.Call, experiment, runID s
 		return plane.Conflict("The run %s exists already.", runID)
 	}
 	failure := ""
-	if !prepareOnly {
+	if !prepareOnly && sub.def.Configuration.Script != "" {
 		ok, err := hasScript(sub.zip, sub.def.Configuration.Script)
 		if err != nil {
 			return err

@@ -350,6 +350,35 @@ func TestRemoteTakenUp(t *testing.T) {
 	}
 }
 
+// TestRemoteStartLost ensures that a run whose start on the machine was lost, after it was noted, is started, and once.
+func TestRemoteStartLost(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		restart bool
+	}{{"connection broke", false}, {"service ended", true}} {
+		t.Run(c.name, func(t *testing.T) {
+			w, m := newRemote(t)
+			m.change(func() { m.lose = "Invocation.sh" })
+			id := w.submit(remoteConfig(t), map[string]string{"train.py": "print('ran')"})
+			waitFor(t, "the loss", m.isDown)
+			if c.restart {
+				w.close()
+			}
+			m.change(func() { m.down = false })
+			if c.restart {
+				w.open()
+			}
+			if r := w.waitEnd(id); r.Status != "Completed" {
+				t.Errorf("%s %v", r.Status, r.Error)
+			}
+			if log := w.artifact(id + "/azureml-logs/80_driver_log.txt"); strings.Count(log, "ran\n") != 1 {
+				t.Errorf("log %q", log)
+			}
+			w.drained(t)
+		})
+	}
+}
+
 // TestRemoteGone ensures that a run whose processes are no more fails with that reason, while the service is away too.
 func TestRemoteGone(t *testing.T) {
 	w, m := newRemote(t)

@@ -191,6 +191,20 @@ func (c *connection) start(ctx context.Context, folder string) error {
 	return c.run(ctx, fmt.Sprintf(`cd %s && nohup /bin/bash -l azureml-setup/Invocation.sh </dev/null >>azureml-setup/control.out 2>&1 &`, folder), nil, nil)
 }
 
+// Resume implements Driver.
+func (d *sshDriver) Resume(ctx context.Context, j Job, h Handle) error {
+	c, err := d.link(ctx, j, h.ProxyPort)
+	if err != nil {
+		return err
+	}
+	var started bool
+	if err := c.ask(ctx, "started "+runFolder(j.RunID), &started); err != nil || started {
+		return err
+	}
+	// One that is about to begin, unseen yet, and this one settle between them which it is.
+	return c.start(ctx, runFolder(j.RunID))
+}
+
 // Status implements Driver.
 func (d *sshDriver) Status(ctx context.Context, j Job, h Handle, report func(Status)) error {
 	c, err := d.link(ctx, j, h.ProxyPort)

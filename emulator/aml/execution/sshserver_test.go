@@ -36,6 +36,7 @@ type sshMachine struct {
 	forwards  bool   // whether remote forwarding is allowed
 	uname     string // answered in place of the kernel's name
 	down      bool
+	lose      string // the connection breaks, and the machine is down, where a command has this in it; it does not run
 	wg        sync.WaitGroup
 }
 
@@ -246,6 +247,10 @@ func (m *sshMachine) session(ch ssh.Channel, requests <-chan *ssh.Request) {
 }
 
 func (m *sshMachine) exec(command string, ch ssh.Channel) uint32 {
+	if m.loses(command) {
+		m.cut()
+		return 255
+	}
 	cmd := exec.Command("/bin/sh", "-c", command)
 	cmd.Dir = m.home
 	bin := filepath.Join(m.home, "bin")
@@ -272,6 +277,22 @@ func (m *sshMachine) exec(command string, ch ssh.Channel) uint32 {
 		return uint32(exit.ExitCode())
 	}
 	return 0
+}
+
+func (m *sshMachine) loses(command string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.lose == "" || !strings.Contains(command, m.lose) {
+		return false
+	}
+	m.lose, m.down = "", true
+	return true
+}
+
+func (m *sshMachine) isDown() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.down
 }
 
 func (m *sshMachine) file(parts ...string) string {

@@ -22,6 +22,8 @@ type supervisor struct {
 	rec    *record
 	def    *definition
 	target machine
+	// doubt says that the start on the machine may not have come to be.
+	doubt bool
 	// wish ends when the run is to be cancelled.
 	wish   context.Context
 	cancel context.CancelFunc
@@ -30,7 +32,7 @@ type supervisor struct {
 // supervise starts the supervisor of a record.
 func (s *Service) supervise(rec *record) {
 	wish, cancel := context.WithCancel(s.ctx)
-	sup := &supervisor{s: s, rec: rec, wish: wish, cancel: cancel}
+	sup := &supervisor{s: s, rec: rec, doubt: rec.Started, wish: wish, cancel: cancel}
 	if rec.Cancel {
 		cancel()
 	}
@@ -151,6 +153,7 @@ func (p *supervisor) submit(ctx context.Context) (outcome, bool) {
 		}
 		if p.rec.Started {
 			// Only the start itself is in doubt: the machine knows.
+			p.doubt = true
 			return outcome{}, true
 		}
 		if p.wish.Err() != nil {
@@ -199,7 +202,14 @@ func (p *supervisor) follow(ctx context.Context) outcome {
 	lost := time.Time{}
 	for {
 		seen := false
-		err := p.s.driver.Status(ctx, p.job(), p.rec.Handle, func(st Status) { last, seen = st, true })
+		var err error
+		if p.doubt {
+			err = p.s.driver.Resume(ctx, p.job(), p.rec.Handle)
+			p.doubt = err != nil
+		}
+		if err == nil {
+			err = p.s.driver.Status(ctx, p.job(), p.rec.Handle, func(st Status) { last, seen = st, true })
+		}
 		if ctx.Err() != nil {
 			return outcome{}
 		}

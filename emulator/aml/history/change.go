@@ -31,7 +31,8 @@ type change struct {
 	Name, Description, RunType, Target         *string
 	ScriptName                                 *string
 	DataContainerID, CancelURI, DiagnosticsURI *string
-	Definition, CreatedFrom                    []byte
+	DisplayName, PrimaryMetric                 *string
+	Definition, CreatedFrom, RunTypeV2         []byte
 	Properties, Tags                           map[string]*string
 }
 
@@ -183,11 +184,14 @@ func readChange(body []byte) (change, error) {
 		RunType: d.text("runType", maxName), ScriptName: d.text("scriptName", maxURI), Target: d.text("target", maxName),
 		DataContainerID: d.text("dataContainerId", 261), CancelURI: d.text("cancelUri", maxURI),
 		DiagnosticsURI: d.text("diagnosticsUri", maxURI),
-		Definition:     d.object("runDefinition"), CreatedFrom: d.object("createdFrom"),
+		DisplayName:    d.text("displayName", maxName), PrimaryMetric: d.text("primaryMetricName", maxMetricName),
+		Definition: d.object("runDefinition"), CreatedFrom: d.object("createdFrom"), RunTypeV2: d.object("runTypeV2"),
 		Properties: d.pairs("properties"), Tags: d.pairs("tags"),
 	}
-	if c.CreatedFrom != nil && d.err == nil && !json.Valid(c.CreatedFrom) {
-		d.err = plane.BadRequest("createdFrom", "The value of 'createdFrom' is not valid JSON.")
+	for name, raw := range map[string][]byte{"createdFrom": c.CreatedFrom, "runTypeV2": c.RunTypeV2} {
+		if raw != nil && d.err == nil && !json.Valid(raw) {
+			d.err = plane.BadRequest(name, "The value of '%s' is not valid JSON.", name)
+		}
 	}
 	if d.err == nil && c.Status != nil {
 		if _, ok := canonical(*c.Status); !ok {
@@ -214,6 +218,11 @@ func (c *change) apply(r *record, now time.Time) error {
 	set(&r.DataContainerID, c.DataContainerID)
 	set(&r.CancelURI, c.CancelURI)
 	set(&r.DiagnosticsURI, c.DiagnosticsURI)
+	set(&r.DisplayName, c.DisplayName)
+	set(&r.PrimaryMetric, c.PrimaryMetric)
+	if c.RunTypeV2 != nil {
+		r.RunTypeV2 = c.RunTypeV2
+	}
 	if c.CreatedFrom != nil {
 		r.CreatedFrom = c.CreatedFrom
 	}

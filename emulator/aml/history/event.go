@@ -27,7 +27,9 @@ type event struct {
 	stamp time.Time
 	ttl   int // data.TimeToLiveSeconds
 	error *rootError
-	data  []byte
+	// warning of an event that warns; SDK 1.x sends those, and errors before the end.
+	warning *Warning
+	data    []byte
 }
 
 // status that the event reports; empty if it reports none.
@@ -46,6 +48,8 @@ func (e *event) status() string {
 	}
 	return ""
 }
+
+func (e *event) is(kind string) bool { return strings.EqualFold(e.name, eventPrefix+kind) }
 
 func (e *event) heartbeat() bool { return strings.EqualFold(e.name, eventPrefix+"Heartbeat") }
 
@@ -84,14 +88,26 @@ func (e *event) readData() error {
 	}
 	switch e.status() {
 	case "":
-		// Its data is its sender's own affair.
+		switch {
+		case e.is("Error"):
+			e.readError(d, "ErrorResponse")
+		case e.is("Warning"):
+			source, message := d.text("Source", maxName), d.text("Message", maxDescription)
+			if message != nil {
+				e.warning = &Warning{Message: *message}
+				if source != nil {
+					e.warning.Source = *source
+				}
+			}
+		}
+		// Other data is its sender's own affair.
 		return d.err
 	case Running:
 		if t := d.date("StartTime"); t != nil {
 			e.at = *t
 		}
 	case Failed:
-		e.readError(d)
+		e.readError(d, "Error")
 		fallthrough
 	default:
 		if t := d.date("EndTime"); t != nil {
@@ -104,9 +120,9 @@ func (e *event) readData() error {
 	return d.err
 }
 
-// readError takes data.Error: a text, a {code, message, ...}, or an ErrorResponse around it.
-func (e *event) readError(d *reader) {
-	raw := field(d.members, "Error")
+// readError takes a member of data: a text, a {code, message, ...}, or an ErrorResponse around it.
+func (e *event) readError(d *reader, name string) {
+	raw := field(d.members, name)
 	if raw == nil || d.err != nil {
 		return
 	}
@@ -114,14 +130,14 @@ func (e *event) readError(d *reader) {
 	case "string":
 		text, err := unquote(raw)
 		if err != nil {
-			d.err = plane.BadRequest("Error", "The value of 'Error' does not fit.")
+			d.err = plane.BadRequest(name, "The value of '%s' does not fit.", name)
 			return
 		}
 		e.error = &rootError{Code: "UserError", Message: text}
 	case "object":
 		ms, err := object(raw)
 		if err != nil {
-			d.err = plane.BadRequest("Error", "The value of 'Error' is not valid JSON: %s.", err)
+			d.err = plane.BadRequest(name, "The value of '%s' is not valid JSON: %s.", name, err)
 			return
 		}
 		if inner := field(ms, "error"); kind(inner) == "object" {
@@ -129,12 +145,12 @@ func (e *event) readError(d *reader) {
 		}
 		var root rootError
 		if err := json.Unmarshal(raw, &root); err != nil {
-			d.err = plane.BadRequest("Error", "The value of 'Error' is not an error with code and message.")
+			d.err = plane.BadRequest(name, "The value of '%s' is not an error with code and message.", name)
 			return
 		}
 		e.error = &root
 	default:
-		d.err = wrongKind("Error", kind(raw), "object")
+		d.err = wrongKind(name, kind(raw), "object")
 	}
 }
 
@@ -163,6 +179,12 @@ func (e *event) apply(r *record) {
 			r.move(Running, e.at)
 		}
 		return
+	}
+	if e.warning != nil {
+		r.Warnings = append(r.Warnings[:len(r.Warnings):len(r.Warnings)], *e.warning)
+	}
+	if e.is("Error") && !Terminal(r.Status) {
+		r.fail(e.error)
 	}
 	if to := e.status(); to != "" && r.move(to, e.at) && to == Failed {
 		r.fail(e.error)

@@ -75,6 +75,11 @@ func (s *Service) queryExperiments(w http.ResponseWriter, r *http.Request, c *pl
 
 // experiments lists them by name; there are few enough to sort any other way in memory.
 func (s *Service) experiments(w http.ResponseWriter, r *http.Request, c *plane.Call, q query) error {
+	switch q.view {
+	case "", "default", "all", "activeonly", "archivedonly":
+	default:
+		return plane.BadRequest("viewType", "The view type '%s' is not one of Default, All, ActiveOnly and ArchivedOnly.", cut(q.view))
+	}
 	f, err := parseFilter(q.filter, experimentFields)
 	if err != nil {
 		return err
@@ -92,6 +97,9 @@ func (s *Service) experiments(w http.ResponseWriter, r *http.Request, c *plane.C
 		e, err := readExperiment(d)
 		if err != nil {
 			return err
+		}
+		if q.view == "activeonly" && e.Archived != nil || q.view == "archivedonly" && e.Archived == nil {
+			continue
 		}
 		if f == nil || f.match(e) {
 			found = append(found, e)

@@ -18,7 +18,7 @@ const (
 	numberField
 	dateField
 	flagField
-	openField // Tags.x and Properties.x
+	openField // Tags.x, Properties.x and RunTypeV2/x
 )
 
 // fields finds a field by its folded name; key is the tag's or property's name.
@@ -303,7 +303,7 @@ func (p *parser) field(c *comparison) error {
 	if w == "" {
 		return p.fail("the name of a field is expected")
 	}
-	for _, open := range [...]string{"tags", "properties"} {
+	for _, open := range [...]string{"tags", "properties", "runtypev2"} {
 		if len(w) > len(open) && strings.EqualFold(w[:len(open)], open) && (w[len(open)] == '.' || w[len(open)] == '/') {
 			return p.open(c, open)
 		}
@@ -346,7 +346,7 @@ func (p *parser) literal(c *comparison) error {
 	if p.i >= len(p.s) {
 		return p.fail("a value is expected")
 	}
-	if p.s[p.i] == '\'' {
+	if p.s[p.i] == '\'' || p.s[p.i] == '"' { // SDK 1.x quotes the values of tags and properties by "
 		text, err := p.quoted()
 		if err != nil {
 			return err
@@ -395,8 +395,9 @@ func (p *parser) time(c *comparison) {
 // follows is taken as text, since the SDK does not double any.
 func (p *parser) quoted() (string, error) {
 	var b strings.Builder
+	mark := p.s[p.i]
 	for i := p.i + 1; i < len(p.s); i++ {
-		if p.s[i] != '\'' {
+		if p.s[i] != mark {
 			b.WriteByte(p.s[i])
 			continue
 		}
@@ -404,11 +405,11 @@ func (p *parser) quoted() (string, error) {
 		case i+1 == len(p.s) || p.s[i+1] == ' ' || p.s[i+1] == ')':
 			p.i = i + 1
 			return b.String(), nil
-		case p.s[i+1] == '\'':
+		case p.s[i+1] == mark:
 			i++
 			fallthrough
 		default:
-			b.WriteByte('\'')
+			b.WriteByte(mark)
 		}
 	}
 	return "", p.fail("the string has no end")

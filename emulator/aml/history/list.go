@@ -21,7 +21,7 @@ func runFields(name string) (fieldKind, bool) {
 		return dateField, true
 	case "hidden", "heartbeatenabled":
 		return flagField, true
-	case "tags", "properties":
+	case "tags", "properties", "runtypev2":
 		return openField, true
 	}
 	return 0, false
@@ -85,6 +85,9 @@ func (r *record) cell(name, key string) (cell, bool) {
 		}
 	case "properties":
 		v, ok := r.Properties[key]
+		return cell{text: v}, ok
+	case "runtypev2":
+		v, ok := r.runTypeV2(key)
 		return cell{text: v}, ok
 	}
 	return cell{null: true}, true

@@ -22,7 +22,9 @@ const (
 // query is what a list is asked for, by query options or by QueryParams of the spec.
 type query struct {
 	filter, orderBy, token string
-	top                    int // 0: not said
+	// view of experiments: folded Default, All, ActiveOnly or ArchivedOnly.
+	view string
+	top  int // 0: not said
 }
 
 // readQuery takes the options from the URL, their names in any case. $sortorder
@@ -37,6 +39,8 @@ func readQuery(r *http.Request) (query, error) {
 		switch fold(name) {
 		case "$filter":
 			q.filter = v[0]
+		case "viewtype":
+			q.view = fold(v[0])
 		case "$orderby":
 			// msrest sends a list as one value, others repeat the option.
 			q.orderBy = strings.Join(v, ",")
@@ -69,6 +73,9 @@ func readQueryBody(w http.ResponseWriter, r *http.Request) (query, error) {
 	d.decode("continuationToken", "string", &q.token)
 	d.decode("orderBy", "string", &q.orderBy)
 	d.decode("top", "number", &q.top)
+	if view := d.text("viewType", maxName); view != nil {
+		q.view = fold(*view)
+	}
 	if d.err == nil && q.top < 0 {
 		d.err = plane.BadRequest("top", "The value of 'top' is not a number of items: %d.", q.top)
 	}

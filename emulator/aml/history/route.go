@@ -9,7 +9,8 @@ import (
 )
 
 // Register adds the routes of history/v1.0: what SDK 0.1.68 calls, its legacy
-// paths below /projects, and the methods that the 2019-08-01 spec has besides.
+// paths below /projects, what SDK 1.x calls by an experiment's id or with no
+// experiment, and the methods that the 2019-08-01 spec has besides; and metric/v2.0.
 func (s *Service) Register(m *plane.Mux) {
 	const scope = "history/v1.0/{WS}/"
 	for _, kind := range []string{"experiments", "projects"} {
@@ -27,25 +28,8 @@ func (s *Service) Register(m *plane.Mux) {
 		m.Handle("GET", exp+"/runcounts", s.getCounts)
 		m.Handle("GET", exp+"/runs:runcounts", s.getCounts)
 
-		run := exp + "/runs/{run}"
-		m.Handle("GET", run, s.getRun)
-		m.Handle("PATCH", run, s.patchRun)
-		m.Handle("PUT", run, s.putRun)
-		m.Handle("GET", run+"/details", s.getDetails)
-		m.Handle("GET", run+"/runstatus", s.getDetails)
-		m.Handle("GET", run+"/token", s.getToken)
-		m.Handle("GET", run+"/children", s.getChildren)
-		m.Handle("GET", run+"/childruns", s.getChildren)
-		m.Handle("POST", run+"/childruns", s.postChild)
-		m.Handle("DELETE", run+"/tags", s.deleteTags)
-
-		m.Handle("GET", run+"/events", s.getEvents)
-		m.Handle("POST", run+"/events", s.postEvent)
+		s.registerRun(m, exp+"/runs/{run}", func(h plane.HandlerFunc) plane.HandlerFunc { return h })
 		m.Handle("POST", exp+"/batch/events", s.postEvents)
-
-		m.Handle("POST", run+"/metrics", s.postMetric)
-		m.Handle("POST", run+"/runmetrics", s.postMetric)
-		m.Handle("POST", run+"/batch/metrics", s.postMetric)
 		m.Handle("GET", exp+"/metrics", s.getMetrics)
 		m.Handle("GET", exp+"/runmetrics", s.getMetrics)
 		m.Handle("POST", exp+"/metrics:query", s.queryMetrics)
@@ -55,6 +39,63 @@ func (s *Service) Register(m *plane.Mux) {
 	m.Handle("GET", scope+"experimentids/{id}", s.getExperimentByID)
 	m.Handle("PATCH", scope+"experimentids/{id}", s.patchExperiment)
 	m.Handle("DELETE", scope+"experimentids/{id}/tags", s.deleteExperimentTags)
+	m.Handle("POST", scope+"experimentids/{id}/tags:delete", s.deleteExperimentTags)
+	s.registerRun(m, scope+"experimentids/{id}/runs/{run}", s.byExperimentID)
+	s.registerRun(m, scope+"runs/{run}", s.byRun)
+
+	const values = "metric/v2.0/{WS}/runs/{run}"
+	m.Handle("POST", values+"/batch", s.byRun(s.postRows))
+	m.Handle("POST", values+"/full", s.getRows)
+	m.Handle("POST", values+"/list", s.listRows)
+}
+
+// registerRun adds what can be done with one run, below its path.
+func (s *Service) registerRun(m *plane.Mux, run string, in func(plane.HandlerFunc) plane.HandlerFunc) {
+	for _, r := range []struct {
+		method, path string
+		handler      plane.HandlerFunc
+	}{
+		{"GET", "", s.getRun}, {"PATCH", "", s.patchRun}, {"PUT", "", s.putRun},
+		{"GET", "/details", s.getDetails}, {"GET", "/runstatus", s.getDetails}, {"GET", "/token", s.getToken},
+		{"GET", "/children", s.getChildren}, {"GET", "/childruns", s.getChildren}, {"POST", "/childruns", s.postChild},
+		{"DELETE", "/tags", s.deleteTags}, {"GET", "/events", s.getEvents}, {"POST", "/events", s.postEvent},
+		{"POST", "/metrics", s.postMetric}, {"POST", "/runmetrics", s.postMetric}, {"POST", "/batch/metrics", s.postMetric},
+		{"GET", "/metricsingest/wait", s.waitIngest},
+	} {
+		m.Handle(r.method, run+r.path, in(r.handler))
+	}
+}
+
+// byExperimentID finds the experiment's name for a path that has its id.
+func (s *Service) byExperimentID(h plane.HandlerFunc) plane.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
+		var err error
+		if c.Vars["experiment"], err = s.experimentName(r.Context(), c.Workspace, c.Vars["id"]); err != nil {
+			return err
+		}
+		return h(w, r, c)
+	}
+}
+
+// byRun finds the experiment for a path that names the run alone.
+func (s *Service) byRun(h plane.HandlerFunc) plane.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
+		run, err := s.load(r.Context(), c.Workspace, c.Vars["run"])
+		if err != nil {
+			return err
+		}
+		c.Vars["experiment"] = run.Experiment
+		return h(w, r, c)
+	}
+}
+
+// waitIngest is over at once: a metric is stored before its POST is answered.
+func (s *Service) waitIngest(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
+	if _, err := s.loadIn(r.Context(), c.Workspace, c.Vars["experiment"], c.Vars["run"]); err != nil {
+		return err
+	}
+	plane.WriteJSON(w, http.StatusOK, struct{}{})
+	return nil
 }
 
 func forbidden(caller, what string) *plane.Error {

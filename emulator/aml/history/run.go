@@ -2,6 +2,7 @@ package history
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -57,6 +58,10 @@ type record struct {
 	CreatedFrom     json.RawMessage `json:"createdFrom,omitempty"`
 	CancelURI       string          `json:"cancelUri,omitempty"`
 	DiagnosticsURI  string          `json:"diagnosticsUri,omitempty"`
+	// What SDK 1.x says of a run besides.
+	DisplayName   string          `json:"displayName,omitempty"`
+	PrimaryMetric string          `json:"primaryMetricName,omitempty"`
+	RunTypeV2     json.RawMessage `json:"runTypeV2,omitempty"`
 
 	rev int64 // of the document
 }
@@ -177,6 +182,17 @@ type runDTO struct {
 	CreatedFrom     json.RawMessage    `json:"createdFrom,omitempty"`
 	CancelURI       string             `json:"cancelUri,omitempty"`
 	DiagnosticsURI  string             `json:"diagnosticsUri,omitempty"`
+	DisplayName     string             `json:"displayName,omitempty"`
+	PrimaryMetric   string             `json:"primaryMetricName,omitempty"`
+	RunTypeV2       json.RawMessage    `json:"runTypeV2,omitempty"`
+}
+
+// dataContainer names where the run's artifacts are: its own, unless a client has given it another one.
+func (r *record) dataContainer() string {
+	if r.DataContainerID != "" {
+		return r.DataContainerID
+	}
+	return "dcid." + r.RunID
 }
 
 func (r *record) dto() runDTO {
@@ -184,9 +200,10 @@ func (r *record) dto() runDTO {
 		RunNumber: r.RunNumber, RootRunID: r.RootRunID, ExperimentID: r.ExperimentID, Created: stamp(r.Created),
 		UserID: r.UserID, Error: r.errorResponse(), Warnings: r.warnings(), Revision: r.Revision, RunID: r.RunID,
 		ParentRunID: r.ParentRunID, Status: r.Status, Start: stampOf(r.Start), End: stampOf(r.End),
-		Heartbeat: r.Heartbeat, Name: r.Name, DataContainerID: r.DataContainerID, Description: r.Description,
+		Heartbeat: r.Heartbeat, Name: r.Name, DataContainerID: r.dataContainer(), Description: r.Description,
 		Hidden: r.Hidden, RunType: r.RunType, Properties: r.properties(), ScriptName: r.ScriptName, Target: r.Target,
 		Tags: r.tags(), CreatedFrom: r.CreatedFrom, CancelURI: r.CancelURI, DiagnosticsURI: r.DiagnosticsURI,
+		DisplayName: r.DisplayName, PrimaryMetric: r.PrimaryMetric, RunTypeV2: r.RunTypeV2,
 	}
 	if r.By != (author{}) {
 		by := r.By
@@ -220,6 +237,26 @@ func (r *record) details(logs map[string]string) detailsDTO {
 		End: stampOf(r.End), Error: r.errorResponse(), Warnings: r.warnings(), Tags: r.tags(),
 		Properties: r.properties(), LogFiles: logs, Revision: r.Revision,
 	}
+}
+
+// runTypeV2 is the orchestrator, or a trait ("Traits/x") as its own name.
+func (r *record) runTypeV2(key string) (string, bool) {
+	var v struct {
+		Orchestrator string   `json:"orchestrator"`
+		Traits       []string `json:"traits"`
+	}
+	if len(r.RunTypeV2) == 0 || json.Unmarshal(r.RunTypeV2, &v) != nil {
+		return "", false
+	}
+	if strings.EqualFold(key, "orchestrator") {
+		return v.Orchestrator, v.Orchestrator != ""
+	}
+	for _, trait := range v.Traits {
+		if strings.EqualFold(key, "traits/"+trait) {
+			return trait, true
+		}
+	}
+	return "", false
 }
 
 // The SDK iterates these without asking whether they are there.

@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 
@@ -268,12 +269,21 @@ func (s *Service) deleteTags(w http.ResponseWriter, r *http.Request, c *plane.Ca
 	return s.writeRun(r.Context(), w, c, rec, rec.dto())
 }
 
+// readTagNames takes DeleteTagsCommand, and the bare list that SDK 1.x sends for a run.
 func readTagNames(w http.ResponseWriter, r *http.Request) ([]string, error) {
+	var raw json.RawMessage
+	if err := plane.ReadJSON(w, r, &raw); err != nil {
+		return nil, err
+	}
 	var cmd struct {
 		Tags []string `json:"tags"`
 	}
-	if err := plane.ReadJSON(w, r, &cmd); err != nil {
-		return nil, err
+	to := any(&cmd)
+	if kind(raw) == "array" {
+		to = &cmd.Tags
+	}
+	if err := json.Unmarshal(raw, to); err != nil {
+		return nil, plane.BadRequest("tags", "The value of 'tags' is not a list of names.")
 	}
 	if cmd.Tags == nil {
 		return nil, plane.BadRequest("tags", "The body has no list 'tags'.")

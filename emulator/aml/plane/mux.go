@@ -1,6 +1,7 @@
 package plane
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -226,4 +227,11 @@ func ReadJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	return nil
 }
 
-func (m *Mux) logError(err error) { m.log.Error("data plane", "err", err) }
+// logError tells of a fault of ours; that a client went away in mid-request is none.
+func (m *Mux) logError(err error) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		m.log.Debug("data plane: given up", "err", err)
+		return
+	}
+	m.log.Error("data plane", "err", err)
+}

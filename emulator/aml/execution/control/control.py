@@ -95,7 +95,7 @@ class Control(object):
             self.log.line("The target is prepared.")
             return 0
         script = os.path.join(self.job.root, self.job.script)
-        if not os.path.isfile(script):
+        if not self.job.command and not os.path.isfile(script):
             raise RunFailed("The script '%s' is not in the project folder." % self.job.script)
         self.refs.fetch(self.stopping)
         self._check_canceled()
@@ -118,11 +118,18 @@ class Control(object):
                   "failure": self.job.file("failure.json")}
         jobs.write_json(self.job.file("launch.json"), launch)
         command = [python, self.job.file("run_script.py"), self.job.file("launch.json")]
+        env = self._script_environment()
+        if self.job.command:
+            # A command finds the environment's programs first, as in one that was activated.
+            command = ["/bin/sh", "-c", self.job.command]
+            folder = os.path.dirname(os.path.abspath(python)) if os.sep in python else None
+            if folder:
+                env["PATH"] = folder + os.pathsep + env.get("PATH", os.defpath)
         started = time.time()
         try:
-            child = self._spawn(command, self.driver, self._script_environment())
+            child = self._spawn(command, self.driver, env)
         except OSError as e:
-            raise RunFailed("The interpreter %s could not be started: %s" % (python, e))
+            raise RunFailed("%s could not be started: %s" % (command[0], e))
         self.state("running", scriptPid=child.pid)
         self.log.line("The script runs as process %d" % child.pid)
         limit = self.job.maxRunSeconds
