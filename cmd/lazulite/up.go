@@ -18,7 +18,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"lazulite.dev/emulator"
-	"lazulite.dev/emulator/engine"
 )
 
 // defaultListen is a fixed port, so that what `env` printed once holds after a restart.
@@ -29,6 +28,7 @@ const nullSignal = syscall.Signal(0)
 type upFlags struct {
 	ephemeral, offline, detach, verbose bool
 	listen, engine, lifecycle           string
+	dockerHost, imageMap                string
 	also                                []string
 	seed                                int64
 	readyFD                             int
@@ -52,6 +52,8 @@ func (m *Main) upCommand() *cobra.Command {
 	fl.StringVar(&f.listen, "listen", defaultListen, "host:port of the one port that speaks proxy, TLS and management")
 	fl.StringSliceVar(&f.also, "also", nil, "more host:port to listen on, such as 127.0.0.1:443")
 	fl.StringVar(&f.engine, "engine", "auto", "what machines run on: auto, process, docker or simulated")
+	fl.StringVar(&f.dockerHost, "docker-host", "", "where Docker listens (default: DOCKER_HOST, then Docker's own sockets)")
+	fl.StringVar(&f.imageMap, "map", "", "JSON file of image names and the images that stand for them (see lazulite images)")
 	fl.StringVar(&f.lifecycle, "lifecycle", "fast", "how long things take: fast (no delays), real (as Azure did) or chaos")
 	fl.Int64Var(&f.seed, "seed", 0, "seed of all randomness (0: from the clock, and printed)")
 	fl.BoolVar(&f.offline, "offline", false, "refuse every host that is not emulated")
@@ -60,20 +62,6 @@ func (m *Main) upCommand() *cobra.Command {
 	fl.IntVar(&f.readyFD, "ready-fd", 0, "file descriptor to tell readiness on")
 	_ = fl.MarkHidden("ready-fd")
 	return cmd
-}
-
-// pickEngine turns --engine into an engine; nil is the embedded default.
-func pickEngine(name string) (engine.Engine, error) {
-	switch name {
-	case "auto", "process", "":
-		return nil, nil
-	case "simulated":
-		return engine.NewSimulated(engine.Config{}), nil
-	case "docker":
-		return nil, errors.New("this version has no docker engine yet: use --engine process")
-	default:
-		return nil, fmt.Errorf("--engine %q: it is auto, process, docker or simulated", name)
-	}
 }
 
 func (m *Main) up(ctx context.Context, f upFlags) (err error) {
@@ -89,16 +77,17 @@ func (m *Main) up(ctx context.Context, f upFlags) (err error) {
 	}
 	// A server that mostly sleeps should not hold twice what it needs.
 	debug.SetGCPercent(50)
-	eng, err := pickEngine(f.engine)
-	if err != nil {
-		return err
-	}
 	level := slog.LevelWarn
 	if f.verbose {
 		level = slog.LevelDebug
 	}
-	cfg := emulator.Config{Listen: f.listen, Also: f.also, Dir: m.dir(), Seed: f.seed, Lifecycle: f.lifecycle, Engine: eng, Offline: f.offline, Environment: m.machineEnv(),
-		Logger: slog.New(slog.NewTextHandler(m.Stderr, &slog.HandlerOptions{Level: level}))}
+	logger := slog.New(slog.NewTextHandler(m.Stderr, &slog.HandlerOptions{Level: level}))
+	eng, env, why, err := m.pickEngine(ctx, f, logger)
+	if err != nil {
+		return err
+	}
+	cfg := emulator.Config{Listen: f.listen, Also: f.also, Dir: m.dir(), Seed: f.seed, Lifecycle: f.lifecycle, Engine: eng, Offline: f.offline, Environment: env,
+		Logger: logger}
 	if f.ephemeral {
 		cfg.Dir = ""
 	}
@@ -122,7 +111,7 @@ func (m *Main) up(ctx context.Context, f upFlags) (err error) {
 	tell("ready " + e.Addr())
 	st := e.Status()
 	_, _ = fmt.Fprintf(m.Stdout, "lazulite %s is up at http://%s (engine %s, lifecycle %s, seed %d)\nstate in %s\n",
-		st.Version, st.Address, st.Engine, st.Lifecycle, st.Seed, st.Dir)
+		st.Version, st.Address, st.Engine+why, st.Lifecycle, st.Seed, st.Dir)
 	select {
 	case <-ctx.Done():
 	case <-e.Stopped():
@@ -153,7 +142,7 @@ func (m *Main) detach(ctx context.Context, f upFlags) error {
 		return err
 	}
 	defer func() { _ = r.Close() }()
-	args := []string{"up", "--data", m.dir(), "--listen", f.listen, "--engine", f.engine, "--lifecycle", f.lifecycle,
+	args := []string{"up", "--data", m.dir(), "--listen", f.listen, "--engine", f.engine, "--docker-host", f.dockerHost, "--map", f.imageMap, "--lifecycle", f.lifecycle,
 		"--seed", fmt.Sprint(f.seed), "--ready-fd", "3", fmt.Sprintf("--ephemeral=%t", f.ephemeral), fmt.Sprintf("--offline=%t", f.offline), fmt.Sprintf("--verbose=%t", f.verbose)}
 	for _, a := range f.also {
 		args = append(args, "--also", a)
