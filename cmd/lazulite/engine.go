@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -46,6 +47,9 @@ func (m *Main) pickEngine(ctx context.Context, f upFlags, log *slog.Logger) (eng
 	}
 	cfg.Shared = []string{m.cacheDir()}
 	d, err := docker.New(ctx, cfg)
+	if errors.Is(err, engine.ErrNoEngine) {
+		err = fmt.Errorf("%w (start Docker, name another by DOCKER_HOST or --docker-host, or use --engine process)", err)
+	}
 	if err != nil {
 		return nil, nil, "", err
 	}
