@@ -49,8 +49,10 @@ type Config struct {
 	Seed int64
 	// Lifecycle is fast, real or chaos; empty: fast.
 	Lifecycle string
-	// Engine that machines run on; nil: processes of this host.
-	Engine engine.Engine
+	// Engine that machines run on; nil: what MakeEngine makes, which gets the
+	// data folder to keep its own in, or else processes of this host.
+	Engine     engine.Engine
+	MakeEngine func(dir string) (engine.Engine, error)
 	// Hardware; nil: this host.
 	Hardware *hardware.Host
 	// Environment is NAME=value of what machines on the process engine have of
@@ -138,8 +140,14 @@ func (e *Emulator) build() error {
 		Hosts: e.hosts(), Offline: cfg.Offline, Logger: e.log}); err != nil {
 		return err
 	}
-	e.engine = cfg.Engine
-	if e.engine == nil {
+	switch {
+	case cfg.Engine != nil:
+		e.engine = cfg.Engine
+	case cfg.MakeEngine != nil:
+		if e.engine, err = cfg.MakeEngine(e.dir); err != nil {
+			return err
+		}
+	default:
 		if e.engine, err = engine.NewProcess(engine.Config{Dir: filepath.Join(e.dir, "process"), Clock: cfg.Clock, Logger: e.log}); err != nil {
 			return err
 		}

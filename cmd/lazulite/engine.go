@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -13,47 +12,53 @@ import (
 )
 
 // pickEngine turns --engine into an engine, nil for the emulator's own
-// (processes of this host), and the environment that its machines have of this
-// host. auto takes Docker where its socket answers and the base image has been
-// built; why says what it took and for what reason.
-func (m *Main) pickEngine(ctx context.Context, f upFlags, log *slog.Logger) (eng engine.Engine, env []string, why string, err error) {
+// (processes of this host). auto decides when the first machine is started, so
+// that the start looks for no daemon: Docker where its socket answers and the
+// base image has been built, else processes of this host; the log says which
+// and why. A data folder that had containers opens Docker at once, to see to
+// what an earlier emulator left.
+func (m *Main) pickEngine(ctx context.Context, f upFlags, log *slog.Logger, dir string) (engine.Engine, error) {
+	process := func() (engine.Engine, error) {
+		return engine.NewProcess(engine.Config{Dir: filepath.Join(dir, "process"), Logger: log})
+	}
 	switch f.engine {
 	case "process":
-		return nil, m.machineEnv(), "", nil
+		return process()
 	case "simulated":
-		return engine.NewSimulated(engine.Config{}), nil, "", nil
+		return engine.NewSimulated(engine.Config{}), nil
 	case "auto", "", "docker":
 	default:
-		return nil, nil, "", fmt.Errorf("--engine %q: it is auto, process, docker or simulated", f.engine)
+		return nil, fmt.Errorf("--engine %q: it is auto, process, docker or simulated", f.engine)
 	}
 	cfg, err := m.dockerConfig(f.dockerHost, f.imageMap)
 	if err != nil {
-		return nil, nil, "", err
+		return nil, err
 	}
 	cfg.Logger = log
-	if !f.ephemeral {
-		cfg.Dir = filepath.Join(m.dir(), "docker")
-	}
-	if f.engine != "docker" {
-		if no := docker.Probe(ctx, cfg); no != nil {
-			log.Info("machines are processes of this host", "reason", no)
-			return nil, m.machineEnv(), " of this host, as Docker is not to be had", nil
-		}
-		why = ", as it answers and has the base image"
-	}
+	cfg.Dir = filepath.Join(dir, "docker")
 	// The demo's environment is made there, and has to be on its machine too.
 	if err := os.MkdirAll(m.cacheDir(), 0o700); err != nil {
-		return nil, nil, "", err
+		return nil, err
 	}
 	cfg.Shared = []string{m.cacheDir()}
-	d, err := docker.New(ctx, cfg)
-	if errors.Is(err, engine.ErrNoEngine) {
-		err = fmt.Errorf("%w (start Docker, name another by DOCKER_HOST or --docker-host, or use --engine process)", err)
+	if f.engine == "docker" {
+		return docker.New(ctx, cfg)
 	}
-	if err != nil {
-		return nil, nil, "", err
+	lazy := engine.NewLazy(func(ctx context.Context) (engine.Engine, error) {
+		if no := docker.Probe(ctx, cfg); no != nil {
+			log.Info("machines are processes of this host", "reason", no)
+			return process()
+		}
+		log.Info("machines are containers, as Docker answers and has the base image")
+		return docker.New(ctx, cfg)
+	})
+	for _, engine := range []string{"docker", "process"} {
+		if _, err := os.Stat(filepath.Join(dir, engine)); err == nil {
+			_, err := lazy.Engine(ctx)
+			return lazy, err
+		}
 	}
-	return d, nil, why, nil
+	return lazy, nil
 }
 
 // cacheDir keeps what can be made again.

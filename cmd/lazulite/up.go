@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lazulite.dev/emulator"
+	"lazulite.dev/emulator/engine"
 )
 
 // defaultListen is a fixed port, so that what `env` printed once holds after a restart.
@@ -82,12 +83,8 @@ func (m *Main) up(ctx context.Context, f upFlags) (err error) {
 		level = slog.LevelDebug
 	}
 	logger := slog.New(slog.NewTextHandler(m.Stderr, &slog.HandlerOptions{Level: level}))
-	eng, env, why, err := m.pickEngine(ctx, f, logger)
-	if err != nil {
-		return err
-	}
-	cfg := emulator.Config{Listen: f.listen, Also: f.also, Dir: m.dir(), Seed: f.seed, Lifecycle: f.lifecycle, Engine: eng, Offline: f.offline, Environment: env,
-		Logger: logger}
+	cfg := emulator.Config{Listen: f.listen, Also: f.also, Dir: m.dir(), Seed: f.seed, Lifecycle: f.lifecycle, Offline: f.offline, Environment: m.machineEnv(), Logger: logger,
+		MakeEngine: func(dir string) (engine.Engine, error) { return m.pickEngine(ctx, f, logger, dir) }}
 	if f.ephemeral {
 		cfg.Dir = ""
 	}
@@ -111,7 +108,7 @@ func (m *Main) up(ctx context.Context, f upFlags) (err error) {
 	tell("ready " + e.Addr())
 	st := e.Status()
 	_, _ = fmt.Fprintf(m.Stdout, "lazulite %s is up at http://%s (engine %s, lifecycle %s, seed %d)\nstate in %s\n",
-		st.Version, st.Address, st.Engine+why, st.Lifecycle, st.Seed, st.Dir)
+		st.Version, st.Address, st.Engine, st.Lifecycle, st.Seed, st.Dir)
 	select {
 	case <-ctx.Done():
 	case <-e.Stopped():
