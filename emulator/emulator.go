@@ -144,13 +144,17 @@ func (e *Emulator) build() error {
 	case cfg.Engine != nil:
 		e.engine = cfg.Engine
 	case cfg.MakeEngine != nil:
-		if e.engine, err = cfg.MakeEngine(e.dir); err != nil {
+		made, err := cfg.MakeEngine(e.dir)
+		if err != nil {
 			return err
 		}
+		e.engine = made
 	default:
-		if e.engine, err = engine.NewProcess(engine.Config{Dir: filepath.Join(e.dir, "process"), Clock: cfg.Clock, Logger: e.log}); err != nil {
+		process, err := engine.NewProcess(engine.Config{Dir: filepath.Join(e.dir, "process"), Clock: cfg.Clock, Logger: e.log})
+		if err != nil {
 			return err
 		}
+		e.engine = process
 	}
 	if cfg.Hardware == nil {
 		cfg.Hardware = hardware.New(hardware.Config{})

@@ -19,7 +19,11 @@ import (
 // what an earlier emulator left.
 func (m *Main) pickEngine(ctx context.Context, f upFlags, log *slog.Logger, dir string) (engine.Engine, error) {
 	process := func() (engine.Engine, error) {
-		return engine.NewProcess(engine.Config{Dir: filepath.Join(dir, "process"), Logger: log})
+		e, err := engine.NewProcess(engine.Config{Dir: filepath.Join(dir, "process"), Logger: log})
+		if err != nil {
+			return nil, err
+		}
+		return e, nil
 	}
 	switch f.engine {
 	case "process":
@@ -41,8 +45,15 @@ func (m *Main) pickEngine(ctx context.Context, f upFlags, log *slog.Logger, dir 
 		return nil, err
 	}
 	cfg.Shared = []string{m.cacheDir()}
+	containers := func(ctx context.Context) (engine.Engine, error) {
+		e, err := docker.New(ctx, cfg)
+		if err != nil {
+			return nil, err
+		}
+		return e, nil
+	}
 	if f.engine == "docker" {
-		return docker.New(ctx, cfg)
+		return containers(ctx)
 	}
 	lazy := engine.NewLazy(func(ctx context.Context) (engine.Engine, error) {
 		if no := docker.Probe(ctx, cfg); no != nil {
@@ -50,7 +61,7 @@ func (m *Main) pickEngine(ctx context.Context, f upFlags, log *slog.Logger, dir 
 			return process()
 		}
 		log.Info("machines are containers, as Docker answers and has the base image")
-		return docker.New(ctx, cfg)
+		return containers(ctx)
 	})
 	for _, engine := range []string{"docker", "process"} {
 		if _, err := os.Stat(filepath.Join(dir, engine)); err == nil {
