@@ -159,8 +159,12 @@ func TestKilledOperations(t *testing.T) {
 			}
 		}
 	}
+	again := map[string]string{}
 	for _, name := range []string{"runs", "attached", "created", "restarted"} {
-		if d := c.runEnd(c.started(name, files), time.Minute); d.text("status") != "Completed" {
+		again[name] = c.started(name, files)
+	}
+	for name, id := range again {
+		if d := c.runEnd(id, time.Minute); d.text("status") != "Completed" {
 			t.Errorf("a new run on %s: %s\n%s", name, d, c.logs(d))
 		}
 	}
