@@ -160,7 +160,8 @@ func (e *Emulator) build() error {
 		cfg.Hardware = hardware.New(hardware.Config{})
 	}
 	e.vms = dsvm.New(dsvm.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "machines"),
-		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 0)), Lifecycle: cfg.Lifecycle, Hardware: cfg.Hardware, Environment: cfg.Environment, Logger: e.log})
+		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 0)), Lifecycle: cfg.Lifecycle, Hardware: cfg.Hardware, Environment: cfg.Environment,
+		Transport: e.front.Reach(), KeepLog: e.keepLog, Logger: e.log})
 	if e.aml, err = aml.New(aml.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Blob: e.blob, Dir: filepath.Join(e.dir, "runs"),
 		Tenant: id.Tenant, Issue: e.authority.Issue, Verify: e.authority.Verify,
 		ARM: roundTripper(func(r *http.Request) (*http.Response, error) { return e.arm.Transport().RoundTrip(r) }), ARMToken: e.serviceToken,
@@ -169,7 +170,7 @@ func (e *Emulator) build() error {
 	}
 	if e.arm, err = arm.New(arm.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Tenant: id.Tenant,
 		Subscriptions: []arm.Subscription{{ID: id.Subscription, DisplayName: "lazulite"}},
-		Providers:     append(append(passiveProviders(e.blob), e.vms.Providers()...), e.aml.Provider()),
+		Providers:     append(append(passiveProviders(e.blob, id.Tenant), e.vms.Providers()...), e.aml.Provider()),
 		Authenticate:  e.authenticate}); err != nil {
 		return err
 	}
