@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -47,6 +48,9 @@ func (m *Main) pickEngine(ctx context.Context, f upFlags, log *slog.Logger, dir 
 	cfg.Shared = []string{m.cacheDir()}
 	containers := func(ctx context.Context) (engine.Engine, error) {
 		e, err := docker.New(ctx, cfg)
+		if errors.Is(err, engine.ErrNoEngine) {
+			return nil, fmt.Errorf("%w\nstart Docker, name another by DOCKER_HOST or --docker-host, or use --engine process", err)
+		}
 		if err != nil {
 			return nil, err
 		}
