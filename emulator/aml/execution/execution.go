@@ -10,7 +10,7 @@
 //
 // It is not run history (package history keeps states) and knows nothing of
 // what a machine is made of: real or emulated, it is an address with SSH.
-// The data plane mirrored is execution/v1.0 as azureml-core 0.1.68 speaks it.
+// The data plane mirrored is execution/v1.0 as azureml-core 0.1.68 and 1.61 speak it.
 package execution
 
 import (
