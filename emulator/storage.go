@@ -23,11 +23,13 @@ const storageOperation = "{base}/subscriptions/{subscription}/providers/Microsof
 const storageTime = "2006-01-02T15:04:05.0000000Z"
 
 // storageProvider is Microsoft.Storage/storageAccounts, over the blob service that serves the account.
-func storageProvider(b *blob.Service) arm.Provider {
-	accounts := storageAccounts{b}
+func storageProvider(b *blob.Service, tenant string) arm.Provider {
+	accounts := storageAccounts{b, tenant}
 	return arm.Provider{Namespace: "Microsoft.Storage", Registered: true,
+		Authorizations: []arm.Authorization{{ApplicationID: "a6aa9161-5291-40bb-8c5c-923b567bee3b", RoleDefinitionID: "070ab87f-0efc-4423-b18b-756f3bdb0236"}},
 		Types: []arm.Type{{
-			Name: "Microsoft.Storage/storageAccounts", Versions: arm.Versions{From: "2015-06-15"}, Tracked: true,
+			Name: "Microsoft.Storage/storageAccounts", Versions: storageVersions, Tracked: true,
+			Profiles:   map[string]string{"2017-03-09-profile": "2016-01-01", "2018-03-01-hybrid": "2016-01-01", "2018-06-01-profile": "2017-10-01"},
 			PutNew:     arm.LRO{Status: http.StatusAccepted, NoBody: true, Location: storageOperation},
 			Admit:      accounts.admit,
 			Reconciler: accounts,
@@ -40,9 +42,16 @@ func storageProvider(b *blob.Service) arm.Provider {
 	}
 }
 
-type storageAccounts struct{ blob *blob.Service }
+type storageAccounts struct {
+	blob   *blob.Service
+	tenant string
+}
 
-func (s storageAccounts) admit(ctx context.Context, v arm.View, _ arm.Call, old, next *arm.Resource) error {
+// storageVersions are those that the provider's description named in autumn 2018; later ones are taken too.
+var storageVersions = arm.Versions{From: "2015-05-01-preview", Known: []string{"2018-07-01", "2018-03-01-preview", "2018-02-01", "2017-10-01", "2017-06-01", "2016-12-01",
+	"2016-05-01", "2016-01-01", "2015-06-15", "2015-05-01-preview"}}
+
+func (s storageAccounts) admit(ctx context.Context, v arm.View, c arm.Call, old, next *arm.Resource) error {
 	name := next.ID.Name()
 	if !storageName.MatchString(name) {
 		return &arm.Error{Status: http.StatusBadRequest, Code: "AccountNameInvalid",
@@ -78,6 +87,11 @@ func (s storageAccounts) admit(ctx context.Context, v arm.View, _ arm.Call, old,
 			return badContent(err)
 		}
 	}
+	// Before 2016-01-01 the SKU was a property.
+	if kind, ok := p["accountType"].(string); ok && sku.Name == "" && arm.CompareVersions(c.Version, "2016-01-01") < 0 {
+		sku.Name = kind
+	}
+	delete(p, "accountType")
 	if sku.Name == "" {
 		return &arm.Error{Status: http.StatusBadRequest, Code: "InvalidRequestPropertyValue", Target: "sku.name", Message: "The value of property 'sku.name' is required."}
 	}
@@ -97,6 +111,7 @@ func (s storageAccounts) admit(ctx context.Context, v arm.View, _ arm.Call, old,
 	defaults := map[string]any{
 		"networkAcls":              map[string]any{"bypass": "AzureServices", "virtualNetworkRules": []any{}, "ipRules": []any{}, "defaultAction": "Allow"},
 		"supportsHttpsTrafficOnly": false,
+		"trustedDirectories":       []string{s.tenant},
 		"encryption": map[string]any{"keySource": "Microsoft.Storage", "services": map[string]any{
 			"file": map[string]any{"enabled": true, "lastEnabledTime": stamp}, "blob": map[string]any{"enabled": true, "lastEnabledTime": stamp}}},
 	}
