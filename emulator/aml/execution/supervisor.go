@@ -17,6 +17,9 @@ import (
 // submitTries is how often a machine that does not answer is tried before the run fails.
 const submitTries = 4
 
+// endLimit is how long the end of a run may take, with its secrets removed from the machine.
+const endLimit = 10 * time.Second
+
 // supervisor carries one remote run from its record to its end.
 type supervisor struct {
 	s      *Service
@@ -70,6 +73,9 @@ func (p *supervisor) run(ctx context.Context) {
 		p.s.driver.Release(ctx, job, p.rec.Handle, false)
 		return
 	}
+	// It is over: a Close that comes now waits for the little that is left to do.
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), endLimit)
+	defer stop()
 	if _, err := p.s.cfg.Runs.SetStatus(ctx, p.rec.Workspace, p.rec.RunID, out.status, out.failure); err != nil {
 		var e *plane.Error
 		if !errors.As(err, &e) {
