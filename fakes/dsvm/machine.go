@@ -34,6 +34,7 @@ type machine struct {
 	release   func() // of its hardware
 	limits    hardware.Limits
 	env       []string // of what runs in it
+	gone      bool     // its disk is removed: nothing is to be written any more
 	tasks     map[string]*task
 	kept      map[string]bool // places that its first start must not take
 	life      context.Context // of the tasks
@@ -95,6 +96,9 @@ func (m *machine) snapshot() machineFile {
 func (m *machine) save(change func(*machineFile)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.gone {
+		return nil
+	}
 	change(&m.file)
 	return writeJSON(filepath.Join(m.dir, "machine.json"), m.file)
 }
@@ -211,7 +215,7 @@ func (m *machine) boot(ctx context.Context) (err error) {
 	}
 	server, err := m.listen(ctx, sshd.Config{
 		HostKeyFile: filepath.Join(m.dir, "hostkey"), Container: execer, Home: home, Shell: shell, Env: env,
-		HostFiles: true, Admit: func(from net.Addr) bool { return m.snapshot().Firewall.passes(from) }, Homes: m.homes(home), Password: m.password, Keys: m.authorizedKeys,
+		HostFiles: true, Admit: func(from net.Addr) bool { return m.snapshot().Firewall.passes(from) }, Homes: m.homes(home), Password: m.password, PasswordLogins: m.passwordLogins, Keys: m.authorizedKeys,
 		AcceptEnv: []string{"LANG", "LC_*", "AZUREML_*"}, Logger: m.fake.cfg.Logger, Clock: m.fake.cfg.Clock,
 	})
 	if err != nil {
@@ -341,7 +345,11 @@ func (m *machine) remove(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := os.RemoveAll(m.dir); err != nil {
+	m.mu.Lock()
+	m.gone = true
+	err := os.RemoveAll(m.dir)
+	m.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	m.fake.forget(m.file.ID)
