@@ -35,6 +35,9 @@ class Stopped(Exception):
 class Environment(object):
     """The environment of one job. stopped() says whether the run is to end."""
 
+    # A folder of interpreters that are another machine's, taken only where none of this one fits.
+    lent = None
+
     def __init__(self, job, log, stopped, start):
         self._job = job
         self._log = log
@@ -42,13 +45,15 @@ class Environment(object):
         self._start = start  # starts a command with its output in the log
         self._python = job.python
         self.home = os.path.expanduser("~/.azureml")
+        self.envs = os.path.join(self.home, "envs")
+        self.base = None  # the interpreter that a virtual environment was made with
 
     # -- asking ------------------------------------------------------------
     def managed(self):
         return not self._python["userManaged"]
 
     def folder(self):
-        return os.path.join(self.home, "envs", "azureml_" + self.digest())
+        return os.path.join(self.envs, "azureml_" + self.digest())
 
     def digest(self):
         """Name of the environment: a hash of all that it is made from."""
@@ -58,7 +63,7 @@ class Environment(object):
         for dependency in parts["dependencies"]:
             if isinstance(dependency, dict):
                 for line in dependency.get("pip") or []:
-                    path = self._referred(line)
+                    path = self.referred(line)
                     if path and os.path.isfile(path):
                         with open(path, "rb") as f:
                             parts["files"].append(hashlib.sha256(f.read()).hexdigest())
@@ -96,19 +101,20 @@ class Environment(object):
         if not self._job.autoPrepare and not self._ready():
             raise Failed("The environment %s is not prepared, and autoPrepareEnvironment is false. "
                          "Prepare the target first." % os.path.basename(folder))
-        with self._lock(folder):
+        with self.lock(os.path.basename(folder)):
             made = self._ready()
             if made:
                 self._log.line("Using the environment %s, made before from the same dependencies." % folder)
                 return made
-            return self._build(folder)
+            return self.build(folder)
 
-    def _lock(self, folder):
+    def lock(self, name):
         locks = os.path.join(self.home, "locks")
         os.makedirs(locks, exist_ok=True)
-        return _Lock(os.path.join(locks, os.path.basename(folder) + ".lock"), self._log, self._stopped)
+        return _Lock(os.path.join(locks, name + ".lock"), self._log, self._stopped)
 
-    def _build(self, folder):
+    def build(self, folder):
+        """Makes the environment in a folder; returns its interpreter."""
         # Whatever is there without its last file was left by a builder that died.
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(os.path.dirname(folder), exist_ok=True)
@@ -120,7 +126,7 @@ class Environment(object):
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        jobs.write_json(os.path.join(folder, READY), {"python": python})
+        jobs.write_json(os.path.join(folder, READY), {"python": python, "base": self.base})
         self._log.line("The environment is ready (%.1f seconds)." % (time.time() - started))
         return python
 
@@ -161,9 +167,10 @@ class Environment(object):
         try:
             if not any(s.name == "python" for s in specs):
                 have = [(v, p) for v, p in have if v[0] == 3]
-            version, base, note = interpreters.choose(bounds, have)
+            version, base, note = self._choose(bounds, have)
         except interpreters.NoInterpreter as e:
             raise Failed(str(e))
+        self.base = base
         if note:
             self._log.line(note)
         has_gpu = os.path.exists("/dev/nvidia0") or os.path.exists("/proc/driver/nvidia/version")
@@ -183,6 +190,14 @@ class Environment(object):
         if wanted:
             self._install(folder, version, python, wanted)
         return python
+
+    def _choose(self, bounds, have):
+        own = [(v, p) for v, p in have if not (self.lent and p.startswith(self.lent + os.sep))]
+        if own and len(own) < len(have):
+            chosen = interpreters.choose(bounds, own)
+            if chosen[2] is None:
+                return chosen
+        return interpreters.choose(bounds, have)
 
     def _venv(self, folder, version, base):
         uv = shutil.which("uv") if version >= (3, 8) else None
@@ -260,7 +275,7 @@ class Environment(object):
                 raise Failed(str(e))
         return specs, lines
 
-    def _referred(self, line):
+    def referred(self, line):
         """Path of the file that a pip line refers to (-r, -c), from the run's folder; or None."""
         for option in ("-r ", "--requirement ", "--requirement=", "-c ", "--constraint ", "--constraint="):
             if line.strip().startswith(option):
@@ -268,7 +283,7 @@ class Environment(object):
         return None
 
     def _absolute(self, line):
-        path = self._referred(line)
+        path = self.referred(line)
         if not path:
             return line
         return line.strip().split("=" if "=" in line.split()[0] else None, 1)[0] + " " + path
