@@ -41,7 +41,7 @@ CLIENT_SETTINGS = ("PIP_DEFAULT_TIMEOUT", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS
 CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
 # Finds a Python for our script in whatever image it is.
-START = """for python in python3 python /usr/bin/python3 /usr/local/bin/python3 /opt/*conda*/bin/python "$0"/3.*/bin/python; do
+START = """for python in python3 python /usr/bin/python3 /usr/local/bin/python3 /opt/*conda*/bin/python "$1"/3.*/bin/python; do
     if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 5))' >/dev/null 2>&1; then
         exec "$python" %s/azureml-setup/build_image.py
     fi
@@ -223,7 +223,7 @@ class Images(object):
             for path in links + ([lent] if lent else []):
                 arguments += ["--mount", daemon.bind(path, path, True)]
             container = self.daemon.create(self._job.runId, self._job.setup, arguments, base["Id"],
-                                           ["-c", START, lent or "/nowhere"])
+                                           [BUILD + "/start.sh", lent or "/nowhere"])
             self.daemon.copy_in(container, kit, BUILD)
             mark = os.path.getsize(self._log.path)
             code = self._start([self.daemon.path, "start", "--attach", container])
@@ -248,8 +248,10 @@ class Images(object):
             target = os.path.join(kit, os.path.relpath(path, self._job.root))
             os.makedirs(os.path.dirname(target), exist_ok=True)
             shutil.copyfile(path, target)
+        with open(os.path.join(kit, "start.sh"), "w") as f:
+            f.write(START)
         environ = dict((n, os.environ[n]) for n in CLIENT_SETTINGS if os.environ.get(n))
-        environ.update({"PIP_NO_CACHE_DIR": "1", "UV_NO_CACHE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        environ.update({"PIP_CACHE_DIR": BUILD + "/cache", "UV_CACHE_DIR": BUILD + "/cache", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
                         "PIP_ROOT_USER_ACTION": "ignore", "HOME": "/root"})
         if pip_settings(os.path.join(kit, "pip.conf")):
             environ["PIP_CONFIG_FILE"] = BUILD + "/pip.conf"
