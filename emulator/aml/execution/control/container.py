@@ -46,8 +46,7 @@ class Container(object):
     # -- the beginning ---------------------------------------------------------
     def _create(self, python):
         arguments = self._arguments(python, self._job.docker)
-        self.id = self._daemon.create(self._job.runId, self._job.setup, arguments, self._images.name,
-                                      [self.file("container_init.py")])
+        self.id = self._daemon.create(self._job, arguments, self._images.name, [self.file("container_init.py")])
         if not self._job.docker["sharedVolumes"]:
             self._daemon.copy_in(self.id, self._job.root, ROOT, NOT_COPIED)
             for ref in self._outside():
@@ -148,9 +147,9 @@ class Container(object):
     def remove(self):
         """Leaves nothing of the container, and the run's files to the user."""
         if self._images.asked:
-            self._daemon.remove_run(self._job.runId)
+            self._daemon.remove_run(self._job)
         if self.id:
-            said = self._daemon.give_back(self._images.name, self._job.setup, self._job.root)
+            said = self._daemon.give_back(self._images.name, self._job)
             if said:
                 self._log.line("Files that the container wrote stay root's: %s" % said)
 

@@ -72,10 +72,9 @@ class Daemon(object):
             return None
         raise Failed("Docker cannot be asked for the image %s: %s" % (name, last_line(said)))
 
-    def create(self, run_id, setup, arguments, image, command):
+    def create(self, job, arguments, image, command):
         """Makes a container that can be found again, whatever becomes of us; returns its id."""
-        line = ["create", "--label", "%s=%s" % (RUN_LABEL, run_id), "--label", "%s=%s" % (SETUP_LABEL, setup),
-                "--label", "%s=%s" % (OWNER_LABEL, self.owner)] + arguments + [image] + command
+        line = ["create"] + self._labels(job) + arguments + [image] + command
         if self._log:
             self._log.line("$ docker " + " ".join(shlex.quote(word) for word in line))
         out = self.tell("The container could not be made", *line)
@@ -111,31 +110,38 @@ class Daemon(object):
     def copy_out(self, container, path, target):
         """Takes a file or folder out of a container; False where there is none."""
         code, _, said = self.ask("cp", "%s:%s" % (container, path), target, seconds=3600)
-        if code and "ould not find" not in said and "no such" not in said.lower():
+        if code and "ould not find the file" not in said and "No such container:path" not in said:
             raise Failed("%s could not be copied out of the container: %s" % (path, last_line(said)))
         return code == 0
 
     # -- leaving nothing behind ----------------------------------------------
+    def _labels(self, job):
+        out = []
+        for name, value in ((RUN_LABEL, job.runId), (SETUP_LABEL, os.path.realpath(job.setup)), (OWNER_LABEL, self.owner)):
+            out += ["--label", "%s=%s" % (name, value)]
+        return out
+
     def remove(self, *containers):
         if containers:
             self.ask("rm", "--force", "--volumes", *containers)
 
-    def of_run(self, run_id):
-        return self._labelled("%s=%s" % (RUN_LABEL, run_id))
+    def of_run(self, job):
+        """Its containers: by folder, since runs of two workspaces may have one id."""
+        return self._labelled("%s=%s" % (SETUP_LABEL, os.path.realpath(job.setup)))
 
-    def image_of_run(self, run_id):
+    def image_of_run(self, job):
         """The image that a container of the run has, or None."""
-        for container in self.of_run(run_id):
+        for container in self.of_run(job):
             code, out, _ = self.ask("inspect", "--format", "{{.Image}}", container)
             if code == 0:
                 return out.strip()
         return None
 
-    def remove_run(self, run_id, patience=10):
+    def remove_run(self, job, patience=10):
         """Ends and removes all containers of a run. One may be about to appear, so it is asked until there is none."""
         deadline = time.time() + patience
         while True:
-            left = self.of_run(run_id)
+            left = self.of_run(job)
             if not left:
                 return
             self.remove(*left)
@@ -157,14 +163,17 @@ class Daemon(object):
         code, out, _ = self.ask("ps", "--all", "--quiet", "--no-trunc", "--filter", "label=" + label)
         return out.split() if code == 0 else []
 
-    def give_back(self, image, setup, root):
-        """Makes files that a container wrote as root the user's own, so that who started the run can delete it."""
-        if os.getuid() == 0 or not foreign(root):
+    def give_back(self, image, job):
+        """Makes files that a container wrote as root the user's own, so that who started the run can delete it.
+
+        Returns why it could not be done, or None.
+        """
+        if os.getuid() == 0 or not foreign(job.root):
             return None
-        code, _, said = self.ask("run", "--rm", "--network", "none", "--label", "%s=%s" % (SETUP_LABEL, setup),
-                                 "--label", "%s=%s" % (OWNER_LABEL, self.owner), "--user", "0:0", "--entrypoint", "chown",
-                                 "--mount", bind(root, "/azureml-run"), image,
-                                 "-R", "-h", "%d:%d" % (os.getuid(), os.getgid()), "/azureml-run", seconds=600)
+        line = ["run", "--rm", "--network", "none"] + self._labels(job) + [
+            "--user", "0:0", "--entrypoint", "chown", "--mount", bind(job.root, "/azureml-run"), image,
+            "-R", "-h", "%d:%d" % (os.getuid(), os.getgid()), "/azureml-run"]
+        code, _, said = self.ask(*line, seconds=600)
         return last_line(said) if code else None
 
 

@@ -64,10 +64,10 @@ def remove_containers(job):
         docker = daemon.Daemon()
     except daemon.Failed:
         return
-    image = docker.image_of_run(job.runId)
-    docker.remove_run(job.runId)
+    image = docker.image_of_run(job)
+    docker.remove_run(job)
     if image:
-        docker.give_back(image, job.setup, job.root)
+        docker.give_back(image, job)
 
 
 def _marked(run_id):

@@ -222,8 +222,7 @@ class Images(object):
                 arguments += ["--user", "0:0"]
             for path in links + ([lent] if lent else []):
                 arguments += ["--mount", daemon.bind(path, path, True)]
-            container = self.daemon.create(self._job.runId, self._job.setup, arguments, base["Id"],
-                                           [BUILD + "/start.sh", lent or "/nowhere"])
+            container = self.daemon.create(self._job, arguments, base["Id"], [BUILD + "/start.sh", lent or "/nowhere"])
             self.daemon.copy_in(container, kit, BUILD)
             mark = os.path.getsize(self._log.path)
             code = self._start([self.daemon.path, "start", "--attach", container])

@@ -123,7 +123,7 @@ def started(run):
 
 
 def kill(setup, run_id):
-    remove_containers(setup, run_id)
+    remove_containers(setup)
     for _ in range(50):
         left = [p for p in marked(run_id) if p != os.getpid()]
         if alive(setup):
@@ -140,7 +140,7 @@ def kill(setup, run_id):
     raise SystemExit("processes of the run are still there: %s" % left)
 
 
-def remove_containers(setup, run_id):
+def remove_containers(setup):
     """Containers of the run that its control script did not come to end."""
     try:
         with open(os.path.join(setup, "job.json")) as f:
@@ -150,7 +150,7 @@ def remove_containers(setup, run_id):
     docker = shutil.which("docker") if wanted else None
     if not docker:
         return
-    listed = subprocess.Popen([docker, "ps", "-aq", "--filter", "label=dev.lazulite.run=" + run_id],
+    listed = subprocess.Popen([docker, "ps", "-aq", "--filter", "label=dev.lazulite.setup=" + os.path.realpath(setup)],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     found = listed.communicate()[0].decode("ascii", "replace").split()
     if found:
