@@ -213,6 +213,29 @@ func TestDockerCancel(t *testing.T) {
 	}
 }
 
+// kill9 kills processes of a run's folder at once, so that none sees the end of another.
+func kill9(t *testing.T, dir string, scripts ...string) {
+	t.Helper()
+	var pids []int
+	links, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, link := range links {
+		line, _ := os.ReadFile(link)
+		for _, script := range scripts {
+			if strings.Contains(string(line), filepath.Join(dir, "azureml-setup", script)) {
+				pids = append(pids, atoi(t, filepath.Base(filepath.Dir(link))))
+			}
+		}
+	}
+	if len(pids) != len(scripts) {
+		t.Fatalf("processes %v of %v", pids, scripts)
+	}
+	for _, number := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} {
+		for _, pid := range pids {
+			_ = syscall.Kill(pid, number)
+		}
+	}
+}
+
 // TestDockerCrash ensures that a container does not outlive its control script, nor that and its guard.
 func TestDockerCrash(t *testing.T) {
 	image := baseImage(t)
@@ -226,24 +249,10 @@ func TestDockerCrash(t *testing.T) {
 			}
 			dir := start(run, longScript)
 			w.waitLog("pid=")
-			var pids []int
-			links, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-			for _, link := range links {
-				line, _ := os.ReadFile(link)
-				for _, script := range []string{"control.py", "guard.py"} {
-					if strings.Contains(string(line), filepath.Join(dir, "azureml-setup", script)) && (script == "control.py" || !guard) {
-						pids = append(pids, atoi(t, filepath.Base(filepath.Dir(link))))
-					}
-				}
-			}
-			if want := map[bool]int{true: 1, false: 2}[guard]; len(pids) != want {
-				t.Fatalf("processes %v, want %d", pids, want)
-			}
-			for _, pid := range pids {
-				_ = syscall.Kill(pid, syscall.SIGSTOP)
-			}
-			for _, pid := range pids {
-				_ = syscall.Kill(pid, syscall.SIGKILL)
+			if guard {
+				kill9(t, dir, "control.py")
+			} else {
+				kill9(t, dir, "control.py", "guard.py")
 			}
 			if guard {
 				if r := w.waitEnd(run); r.Status != "Failed" || !strings.Contains(r.Error.Message, "ended without reporting") {

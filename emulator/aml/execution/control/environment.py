@@ -60,13 +60,9 @@ class Environment(object):
         conda = self._python.get("condaDependencies") or {}
         parts = {"builder": BUILDER, "dependencies": conda.get("dependencies") or [],
                  "channels": conda.get("channels") or [], "files": []}
-        for dependency in parts["dependencies"]:
-            if isinstance(dependency, dict):
-                for line in dependency.get("pip") or []:
-                    path = self.referred(line)
-                    if path and os.path.isfile(path):
-                        with open(path, "rb") as f:
-                            parts["files"].append(hashlib.sha256(f.read()).hexdigest())
+        for path in self.files():
+            with open(path, "rb") as f:
+                parts["files"].append(hashlib.sha256(f.read()).hexdigest())
         text = json.dumps(parts, sort_keys=True).encode("utf-8")
         return hashlib.sha256(text).hexdigest()[:32]
 
@@ -275,15 +271,24 @@ class Environment(object):
                 raise Failed(str(e))
         return specs, lines
 
-    def referred(self, line):
-        """Path of the file that a pip line refers to (-r, -c), from the run's folder; or None."""
-        for option in ("-r ", "--requirement ", "--requirement=", "-c ", "--constraint ", "--constraint="):
-            if line.strip().startswith(option):
-                return os.path.join(self._job.root, line.strip()[len(option):].strip())
-        return None
+    def files(self):
+        """Paths of the requirement files that the dependencies refer to, and of those that these do."""
+        found, lines = [], []
+        for dependency in (self._python.get("condaDependencies") or {}).get("dependencies") or []:
+            if isinstance(dependency, dict):
+                lines += [(str(line), self._job.root) for line in dependency.get("pip") or []]
+        while lines:
+            line, folder = lines.pop(0)
+            path = _referred(line, folder)
+            if path and path not in found and os.path.isfile(path):
+                found.append(path)
+                with open(path, "rb") as f:
+                    text = f.read().decode("utf-8", "replace")
+                lines += [(more, os.path.dirname(path)) for more in text.splitlines()]
+        return found
 
     def _absolute(self, line):
-        path = self.referred(line)
+        path = _referred(line, self._job.root)
         if not path:
             return line
         return line.strip().split("=" if "=" in line.split()[0] else None, 1)[0] + " " + path
@@ -299,12 +304,20 @@ class Environment(object):
             raise Failed("%s: %s" % (failure, last_words(self._log.path, mark) or "exit code %d" % code))
 
 
+def _referred(line, folder):
+    """Path of the file that a pip line refers to (-r, -c), from a folder; or None."""
+    for option in ("-r ", "--requirement ", "--requirement=", "-c ", "--constraint ", "--constraint="):
+        if line.strip().startswith(option):
+            return os.path.normpath(os.path.join(folder, line.strip()[len(option):].strip()))
+    return None
+
+
 def last_words(path, mark):
     """What a solver said at the end: its ERROR lines, else its last lines."""
     with open(path, "rb") as f:
         f.seek(max(mark, os.path.getsize(path) - 65536))
         lines = [l.strip() for l in f.read().decode("utf-8", "replace").splitlines() if l.strip()]
-    errors = [l for l in lines if "error" in l.lower() or l.startswith(("Could not find", "No matching"))]
+    errors = [l for l in lines if "error" in l.lower() or l.startswith(("Could not find", "No matching", "cause:", "Because"))]
     return " | ".join((errors or lines)[-4:])[-1500:]
 
 

@@ -243,10 +243,11 @@ class Images(object):
         os.mkdir(setup)
         for name in KIT:
             shutil.copyfile(self._job.file(name), os.path.join(setup, name))
-        for path in self._files():
-            target = os.path.join(kit, os.path.relpath(path, self._job.root))
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            shutil.copyfile(path, target)
+        for path in self._environment.files():
+            if path.startswith(self._job.root + os.sep):
+                target = os.path.join(kit, os.path.relpath(path, self._job.root))
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                shutil.copyfile(path, target)
         with open(os.path.join(kit, "start.sh"), "w") as f:
             f.write(START)
         environ = dict((n, os.environ[n]) for n in CLIENT_SETTINGS if os.environ.get(n))
@@ -267,26 +268,6 @@ class Images(object):
         jobs.write_json(os.path.join(setup, "credentials.json"), {})
         links = environ.get("PIP_FIND_LINKS", "").split() + environ.get("UV_FIND_LINKS", "").split()
         return sorted(set(os.path.abspath(path) for path in links if os.path.isdir(path)))
-
-    def _files(self):
-        """Requirement files that the dependencies refer to, and those that these do."""
-        lines = []
-        for dependency in (self._job.python.get("condaDependencies") or {}).get("dependencies") or []:
-            if isinstance(dependency, dict):
-                lines += [(str(line), self._job.root) for line in dependency.get("pip") or []]
-        found = []
-        while lines:
-            line, folder = lines.pop()
-            named = self._environment.referred(line)
-            if not named:
-                continue
-            path = os.path.normpath(os.path.join(folder, os.path.relpath(named, self._job.root)))
-            if path in found or not path.startswith(self._job.root + os.sep) or not os.path.isfile(path):
-                continue
-            found.append(path)
-            with open(path, "rb") as f:
-                lines += [(text, os.path.dirname(path)) for text in f.read().decode("utf-8", "replace").splitlines()]
-        return found
 
     def _why(self, container, kit, mark, code):
         path = os.path.join(kit, "failure.txt")
