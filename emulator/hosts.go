@@ -29,6 +29,7 @@ func (e *Emulator) hosts() []front.Host {
 		{Pattern: "127.0.0.1", Handler: http.HandlerFunc(e.serveLocal)},
 		{Pattern: "[::1]", Handler: http.HandlerFunc(e.serveLocal)},
 		{Pattern: "169.254.169.254", Handler: authority},
+		{Pattern: "raw.githubusercontent.com", Handler: http.HandlerFunc(serveAliases), Only: []string{aliases2018Path, aliasesPath}},
 	}
 	for _, name := range []string{"graph.windows.net", "graph.microsoft.com", "management.core.windows.net", "*.vault.azure.net",
 		"*.azurecr.io", "*.queue.core.windows.net", "*.table.core.windows.net", "*.dfs.core.windows.net",

@@ -97,8 +97,8 @@ func keep(old, p map[string]any, field string, fresh any) {
 }
 
 // passiveProviders declares them, and the storage accounts, whose data plane is real.
-func passiveProviders(b *blob.Service) []arm.Provider {
-	providers := []arm.Provider{storageProvider(b)}
+func passiveProviders(b *blob.Service, tenant string) []arm.Provider {
+	providers := []arm.Provider{storageProvider(b, tenant)}
 	for _, row := range passives {
 		providers = append(providers, arm.Provider{Namespace: row.namespace, Registered: true, Types: []arm.Type{row.declare()}})
 	}

@@ -23,11 +23,13 @@ const storageOperation = "{base}/subscriptions/{subscription}/providers/Microsof
 const storageTime = "2006-01-02T15:04:05.0000000Z"
 
 // storageProvider is Microsoft.Storage/storageAccounts, over the blob service that serves the account.
-func storageProvider(b *blob.Service) arm.Provider {
-	accounts := storageAccounts{b}
+func storageProvider(b *blob.Service, tenant string) arm.Provider {
+	accounts := storageAccounts{b, tenant}
 	return arm.Provider{Namespace: "Microsoft.Storage", Registered: true,
+		Authorizations: []arm.Authorization{{ApplicationID: "a6aa9161-5291-40bb-8c5c-923b567bee3b", RoleDefinitionID: "070ab87f-0efc-4423-b18b-756f3bdb0236"}},
 		Types: []arm.Type{{
-			Name: "Microsoft.Storage/storageAccounts", Versions: arm.Versions{From: "2015-06-15"}, Tracked: true,
+			Name: "Microsoft.Storage/storageAccounts", Versions: storageVersions, Tracked: true,
+			Profiles:   map[string]string{"2017-03-09-profile": "2016-01-01", "2018-03-01-hybrid": "2016-01-01", "2018-06-01-profile": "2017-10-01"},
 			PutNew:     arm.LRO{Status: http.StatusAccepted, NoBody: true, Location: storageOperation},
 			Admit:      accounts.admit,
 			Reconciler: accounts,
@@ -40,9 +42,16 @@ func storageProvider(b *blob.Service) arm.Provider {
 	}
 }
 
-type storageAccounts struct{ blob *blob.Service }
+type storageAccounts struct {
+	blob   *blob.Service
+	tenant string
+}
 
-func (s storageAccounts) admit(ctx context.Context, v arm.View, _ arm.Call, old, next *arm.Resource) error {
+// storageVersions are those that the provider's description named in autumn 2018; later ones are taken too.
+var storageVersions = arm.Versions{From: "2015-05-01-preview", Known: []string{"2018-07-01", "2018-03-01-preview", "2018-02-01", "2017-10-01", "2017-06-01", "2016-12-01",
+	"2016-05-01", "2016-01-01", "2015-06-15", "2015-05-01-preview"}}
+
+func (s storageAccounts) admit(ctx context.Context, v arm.View, c arm.Call, old, next *arm.Resource) error {
 	name := next.ID.Name()
 	if !storageName.MatchString(name) {
 		return &arm.Error{Status: http.StatusBadRequest, Code: "AccountNameInvalid",
@@ -67,9 +76,9 @@ func (s storageAccounts) admit(ctx context.Context, v arm.View, _ arm.Call, old,
 		return err
 	} else if taken {
 		return errAccountTaken(name)
-	} else if owner, err := s.owner(ctx, v, name); err != nil {
+	} else if wanted, err := s.wanted(ctx, v, name); err != nil {
 		return err
-	} else if owner != nil {
+	} else if wanted {
 		return errAccountTaken(name)
 	}
 	var sku struct{ Name, Tier string }
@@ -78,6 +87,11 @@ func (s storageAccounts) admit(ctx context.Context, v arm.View, _ arm.Call, old,
 			return badContent(err)
 		}
 	}
+	// Before 2016-01-01 the SKU was a property.
+	if kind, ok := p["accountType"].(string); ok && sku.Name == "" && arm.CompareVersions(c.Version, "2016-01-01") < 0 {
+		sku.Name = kind
+	}
+	delete(p, "accountType")
 	if sku.Name == "" {
 		return &arm.Error{Status: http.StatusBadRequest, Code: "InvalidRequestPropertyValue", Target: "sku.name", Message: "The value of property 'sku.name' is required."}
 	}
@@ -97,6 +111,7 @@ func (s storageAccounts) admit(ctx context.Context, v arm.View, _ arm.Call, old,
 	defaults := map[string]any{
 		"networkAcls":              map[string]any{"bypass": "AzureServices", "virtualNetworkRules": []any{}, "ipRules": []any{}, "defaultAction": "Allow"},
 		"supportsHttpsTrafficOnly": false,
+		"trustedDirectories":       []string{s.tenant},
 		"encryption": map[string]any{"keySource": "Microsoft.Storage", "services": map[string]any{
 			"file": map[string]any{"enabled": true, "lastEnabledTime": stamp}, "blob": map[string]any{"enabled": true, "lastEnabledTime": stamp}}},
 	}
@@ -118,39 +133,18 @@ func (s storageAccounts) taken(ctx context.Context, name string) (bool, error) {
 	return err == nil, err
 }
 
-// owner is the resource that a name belongs to, nil if it is free. Two that are
-// made at the same instant in two groups are told apart here: the first has it.
-func (s storageAccounts) owner(ctx context.Context, v arm.View, name string) (*arm.Resource, error) {
+// wanted says that a resource in whatever group has the name, or is about to get it.
+func (s storageAccounts) wanted(ctx context.Context, v arm.View, name string) (bool, error) {
 	all, err := v.List(ctx, arm.ID{}, "Microsoft.Storage/storageAccounts")
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	var first *arm.Resource
 	for _, r := range all {
-		if r.ID.Name() == name && r.State != "Failed" && (first == nil || before(r, first)) {
-			first = r
+		if r.ID.Name() == name && r.State != "Failed" {
+			return true, nil
 		}
 	}
-	return first, nil
-}
-
-func before(a, b *arm.Resource) bool {
-	rank := func(r *arm.Resource) int {
-		switch {
-		case r.Deleting: // it may be one that was made too late
-			return 2
-		case r.State == "Creating":
-			return 1
-		}
-		return 0
-	}
-	if x, y := rank(a), rank(b); x != y {
-		return x < y
-	}
-	if !a.Created.Equal(b.Created) {
-		return a.Created.Before(b.Created)
-	}
-	return a.ID.Key() < b.ID.Key()
+	return false, nil
 }
 
 func errAccountTaken(name string) *arm.Error {
@@ -162,23 +156,23 @@ func badContent(err error) *arm.Error {
 	return &arm.Error{Status: http.StatusBadRequest, Code: "InvalidRequestContent", Message: "The request content was invalid and could not be deserialized: '" + err.Error() + "'."}
 }
 
-// Reconcile makes the account's keys, or takes the account's contents away.
-func (s storageAccounts) Reconcile(ctx context.Context, v arm.View, r *arm.Resource) (arm.Result, error) {
-	owner, err := s.owner(ctx, v, r.ID.Name())
-	if err != nil {
-		return arm.Result{}, err
-	}
-	own := owner == nil || owner.ID.Equal(r.ID)
-	switch {
-	case !r.Deleting && !own:
-		return arm.Result{}, errAccountTaken(r.ID.Name())
-	case !r.Deleting:
-		err := s.blob.EnsureAccount(ctx, r.ID.Name())
-		return arm.Result{Done: err == nil}, err
-	case own:
-		if err := s.blob.DeleteAccount(ctx, r.ID.Name()); err != nil && !errors.Is(err, store.ErrNotFound) {
-			return arm.Result{}, err
+// Reconcile makes the account's keys, or takes the account's contents away. Of
+// two resources that were accepted at the same instant with one name, one gets the account.
+func (s storageAccounts) Reconcile(ctx context.Context, _ arm.View, r *arm.Resource) (arm.Result, error) {
+	name, owner := r.ID.Name(), r.ID.Key()
+	if !r.Deleting {
+		err := s.blob.ClaimAccount(ctx, name, owner)
+		if errors.Is(err, blob.ErrOwned) {
+			return arm.Result{}, errAccountTaken(name)
 		}
+		return arm.Result{Done: err == nil}, err
+	}
+	has, err := s.blob.AccountOwner(ctx, name)
+	if err == nil && (has == owner || has == "") {
+		err = s.blob.DeleteAccount(ctx, name)
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return arm.Result{}, err
 	}
 	return arm.Result{Done: true}, nil
 }

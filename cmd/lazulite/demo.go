@@ -67,10 +67,6 @@ func (m *Main) demo(ctx context.Context) error {
 // demoEnvironment makes, once, a virtual environment with the newest SDK that
 // an interpreter of this machine can have: 0.1.68 itself where Python 3.6 is.
 func (m *Main) demoEnvironment(ctx context.Context) (string, demoSDK, error) {
-	cache := m.Getenv("XDG_CACHE_HOME")
-	if cache == "" {
-		cache = filepath.Join(m.Getenv("HOME"), ".cache")
-	}
 	found := m.pythons(ctx)
 	var tried []string
 	for _, sdk := range demoSDKs {
@@ -79,7 +75,7 @@ func (m *Main) demoEnvironment(ctx context.Context) (string, demoSDK, error) {
 				if p.major != 3 || p.minor != minor {
 					continue
 				}
-				venv := filepath.Join(cache, "lazulite", fmt.Sprintf("demo-py3.%d", minor))
+				venv := filepath.Join(m.cacheDir(), fmt.Sprintf("demo-py3.%d", minor))
 				interpreter := filepath.Join(venv, "bin", "python")
 				err := m.ensureVenv(ctx, p, venv, sdk)
 				if err == nil {

@@ -116,7 +116,33 @@ func Parse(name string, b []byte) (Cassette, error) {
 		}
 		c.Exchanges = append(c.Exchanges, e)
 	}
+	c.nameDeployments()
 	return c, nil
+}
+
+// scrubbed is the name that azure-cli's test kit put in the place of every
+// deployment's in URLs. Answers kept their names.
+const scrubbed = "/deployments/mock-deployment"
+
+// nameDeployments gives each deployment its name back, from the answer to its
+// PUT: played under one name, the second would be an update of the first.
+func (c *Cassette) nameDeployments() {
+	name := ""
+	for i := range c.Exchanges {
+		e := &c.Exchanges[i]
+		if !strings.Contains(e.URL, scrubbed) {
+			continue
+		}
+		if e.Method == http.MethodPut {
+			name = ""
+			if doc, ok := decode(e.Answer.Body).(map[string]any); ok {
+				name, _ = doc["name"].(string)
+			}
+		}
+		if name != "" && !strings.ContainsAny(name, "/?#%") {
+			e.URL = strings.Replace(e.URL, scrubbed, "/deployments/"+name, 1)
+		}
+	}
 }
 
 func header(m map[string]stringList) http.Header {

@@ -121,7 +121,7 @@ func (e *Engine) Close(ctx context.Context) error { return e.queue.close(ctx) }
 
 // Get returns one resource, for the data planes that hang off it (an *Error with status 404 if absent).
 func (e *Engine) Get(_ context.Context, id ID) (*Resource, error) {
-	ent := e.index.get(id.Key())
+	ent := e.find(id)
 	if ent == nil {
 		return nil, e.notFound(id)
 	}
@@ -163,6 +163,9 @@ func (v engineView) Get(ctx context.Context, id ID) (*Resource, error) { return 
 func (v engineView) List(_ context.Context, parent ID, resourceType string) ([]*Resource, error) {
 	var out []*Resource
 	want := fold(resourceType)
+	if t := v.e.catalog.types[want]; t != nil && t.Part != "" {
+		return v.parts(t, parent), nil
+	}
 	v.e.index.scan(parent.Key()+"/", "", func(ent *entry) bool {
 		if want == "" || ent.typ.folded == want {
 			out = append(out, ent.res.clone())
@@ -170,6 +173,25 @@ func (v engineView) List(_ context.Context, parent ID, resourceType string) ([]*
 		return true
 	})
 	return out, nil
+}
+
+// parts are those of the parent itself, if it is of the type that holds them, or of all such below it.
+func (v engineView) parts(t *typeInfo, parent ID) []*Resource {
+	var out []*Resource
+	holder := v.e.holder(t)
+	take := func(ent *entry) bool {
+		if ent.typ == holder {
+			for _, p := range partEntries(t, ent) {
+				out = append(out, p.res)
+			}
+		}
+		return true
+	}
+	if ent := v.e.index.get(parent.Key()); ent != nil {
+		take(ent)
+	}
+	v.e.index.scan(parent.Key()+"/", "", take)
+	return out
 }
 
 // Enqueue implements View.

@@ -94,6 +94,9 @@ func (e *Engine) load(ctx context.Context) error {
 			e.log.Warn("arm: no provider declares the type of a stored resource", "id", r.ID.String())
 			continue
 		}
+		if t.Part != "" {
+			continue // it is in its parent
+		}
 		r.ETag = etag(d.Rev)
 		all = append(all, e.newEntry(strings.TrimPrefix(d.Key, resourcePrefix), t, r, d.Rev, active, failure))
 	}

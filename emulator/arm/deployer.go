@@ -86,8 +86,7 @@ func (d *deployment) next(e *Engine) bool {
 
 // drive PUTs a resource, once, and then looks whether it is there.
 func (d deployer) drive(ctx context.Context, id ID, notes *deployment, t *template, s *scope, p *planned) error {
-	key := p.ID.Key()
-	if ent := d.e.index.get(key); !p.Asked && ent != nil && ent.res.ETag != p.Before {
+	if ent := d.e.index.get(p.ID.Key()); !p.Asked && ent != nil && ent.res.ETag != p.Before {
 		// The engine was stopped between the PUT and the note of it.
 		p.Asked, p.Status = true, http.StatusOK
 	}
@@ -114,8 +113,10 @@ func (d deployer) drive(ctx context.Context, id ID, notes *deployment, t *templa
 		}
 	}
 	// Follow before looking, so that no end is missed.
-	d.e.progress.follow(key, id.Key())
-	ent := d.e.index.get(key)
+	if ent := d.e.find(p.ID); ent != nil {
+		d.e.progress.follow(ent.key, id.Key())
+	}
+	ent := d.e.find(p.ID)
 	switch {
 	case ent == nil:
 		p.failed(d.e, http.StatusConflict, Errorf(http.StatusNotFound, "ResourceNotFound", "The resource '%s' was deleted while it was deployed.", p.ID))

@@ -28,12 +28,13 @@ type Operation struct {
 	Start, End time.Time
 	Percent    float64
 	Error      *Error
+	Output     json.RawMessage // of the Result that ended it
 }
 
 // record is an operation in the store, with where its polls arrive.
 type record struct {
 	Operation
-	Key        string // folded id of the resource
+	Key        string // folded id of the resource, of a part's parent
 	Type       string // folded name of its type
 	New        bool   // a PUT that created
 	StatusPath string // folded paths of the two headers
@@ -41,22 +42,28 @@ type record struct {
 }
 
 type recordDocument struct {
-	ID         string       `json:"id"`
-	ResourceID string       `json:"resourceId"`
-	Verb       string       `json:"verb"`
-	Status     string       `json:"status"`
-	Start      time.Time    `json:"start"`
-	End        time.Time    `json:"end"`
-	Percent    float64      `json:"percent,omitempty"`
-	Error      *storedError `json:"error,omitempty"`
-	Type       string       `json:"type"`
-	New        bool         `json:"new,omitempty"`
-	StatusPath string       `json:"statusPath,omitempty"`
-	ResultPath string       `json:"resultPath,omitempty"`
+	ID         string          `json:"id"`
+	ResourceID string          `json:"resourceId"`
+	Verb       string          `json:"verb"`
+	Status     string          `json:"status"`
+	Start      time.Time       `json:"start"`
+	End        time.Time       `json:"end"`
+	Percent    float64         `json:"percent,omitempty"`
+	Error      *storedError    `json:"error,omitempty"`
+	Type       string          `json:"type"`
+	New        bool            `json:"new,omitempty"`
+	StatusPath string          `json:"statusPath,omitempty"`
+	ResultPath string          `json:"resultPath,omitempty"`
+	Key        string          `json:"key,omitempty"` // if it is not ResourceID's
+	Output     json.RawMessage `json:"output,omitempty"`
 }
 
 func (r *record) encode() ([]byte, error) {
-	return marshal(recordDocument{ID: r.ID, ResourceID: r.ResourceID, Verb: r.Verb, Status: r.Status, Start: r.Start, End: r.End, Percent: r.Percent,
+	key := r.Key
+	if key == fold(r.ResourceID) {
+		key = ""
+	}
+	return marshal(recordDocument{Key: key, Output: r.Output, ID: r.ID, ResourceID: r.ResourceID, Verb: r.Verb, Status: r.Status, Start: r.Start, End: r.End, Percent: r.Percent,
 		Error: storeError(r.Error), Type: r.Type, New: r.New, StatusPath: r.StatusPath, ResultPath: r.ResultPath})
 }
 
@@ -65,8 +72,11 @@ func decodeRecord(b []byte) (*record, error) {
 	if err := json.Unmarshal(b, &d); err != nil {
 		return nil, err
 	}
-	return &record{Operation: Operation{ID: d.ID, ResourceID: d.ResourceID, Verb: d.Verb, Status: d.Status, Start: d.Start, End: d.End, Percent: d.Percent,
-		Error: d.Error.load()}, Key: fold(d.ResourceID), Type: d.Type, New: d.New, StatusPath: d.StatusPath, ResultPath: d.ResultPath}, nil
+	if d.Key == "" {
+		d.Key = fold(d.ResourceID)
+	}
+	return &record{Operation: Operation{Output: d.Output, ID: d.ID, ResourceID: d.ResourceID, Verb: d.Verb, Status: d.Status, Start: d.Start, End: d.End, Percent: d.Percent,
+		Error: d.Error.load()}, Key: d.Key, Type: d.Type, New: d.New, StatusPath: d.StatusPath, ResultPath: d.ResultPath}, nil
 }
 
 func (r *record) over() bool { return r.Status != StatusInProgress }

@@ -30,7 +30,7 @@ func (x *exchange) poll(rec *record) error {
 	}
 	lro := rec.lro(t)
 	var r *Resource
-	ent := x.e.index.get(rec.Key)
+	ent := x.e.find(id)
 	if ent != nil {
 		r = ent.res.clone()
 	}
@@ -99,6 +99,9 @@ func (x *exchange) result(rec *record, t *typeInfo, lro LRO, ent *entry, r *Reso
 			return err
 		}
 		return t.notFound(id)
+	case ok && action.Result == nil && rec.Output != nil:
+		x.send(final, rec.Output)
+		return nil
 	case ok && action.Result == nil:
 		x.send(final, nil)
 		return nil

@@ -16,7 +16,9 @@ type Subscription struct{ ID, DisplayName string }
 // Provider is a namespace and its types.
 type Provider struct {
 	Namespace string // "Microsoft.Compute"
-	Types     []Type
+	// Authorizations are the identities that act for the provider, as its description shows them.
+	Authorizations []Authorization
+	Types          []Type
 	// Actions below a provider or a location, such as usages and vmSizes:
 	// pattern below /subscriptions/{s}/providers/{namespace}, e.g. "locations/{location}/vmSizes".
 	Queries []Query
@@ -24,7 +26,13 @@ type Provider struct {
 	Registered bool
 }
 
-// Query is a read at subscription level that is no resource.
+// Authorization is an application of a provider's and the role that it has.
+type Authorization struct {
+	ApplicationID    string `json:"applicationId"`
+	RoleDefinitionID string `json:"roleDefinitionId,omitempty"`
+}
+
+// Query is a read, or a write, at subscription level that is no resource.
 type Query struct {
 	Method   string
 	Pattern  string
@@ -43,6 +51,8 @@ type Call struct {
 	Body   json.RawMessage
 	// Base is scheme and host as the client sees them, for the URLs in answers.
 	Base string
+	// View of the engine, for a hook that gets none as an argument. nil in a Call that no engine made.
+	View View
 }
 
 // Type declares one resource type.
@@ -50,6 +60,15 @@ type Type struct {
 	// Name with its namespace: "Microsoft.BatchAI/workspaces/clusters".
 	Name     string
 	Versions Versions
+	// Zones says that the type can be put into a zone, which the provider's description shows.
+	Zones bool
+	// Profiles are the api-versions that Azure's profiles name for the type.
+	Profiles map[string]string
+	// Part names the list of the parent's properties that holds the resources of
+	// this type, as a network holds its subnets: {"name", "properties"} each. They
+	// are stored there alone, so a write of one is a write of the parent and runs
+	// the parent's Admit and Reconciler; the type has no Reconciler and no Actions.
+	Part string
 	// Tracked types have a location, which PUT requires, and tags.
 	Tracked bool
 	// PutNew, PutOld, Patch and Delete say how each verb answers. A zero LRO is a
@@ -194,8 +213,15 @@ func (c *catalog) add(p Provider) error {
 		info.order = append(info.order, ti)
 	}
 	for _, t := range info.order {
-		if i := strings.LastIndexByte(t.short, '/'); i >= 0 && info.types[strings.ToLower(t.short[:i])] == nil {
+		i := strings.LastIndexByte(t.short, '/')
+		if i < 0 {
+			continue
+		}
+		switch parent := info.types[strings.ToLower(t.short[:i])]; {
+		case parent == nil:
 			return fmt.Errorf("arm: type %s: its parent type is not declared", t.Name)
+		case parent.Part != "":
+			return fmt.Errorf("arm: type %s: its parent is a part of another", t.Name)
 		}
 	}
 	c.providers[key] = info
@@ -220,6 +246,9 @@ func newTypeInfo(p *providerInfo, t Type) (*typeInfo, error) {
 				*f.to = f.from
 			}
 		}
+	}
+	if t.Part != "" && (t.Reconciler != nil || len(t.Actions) > 0 || strings.Count(t.Name, "/") < 2) {
+		return nil, fmt.Errorf("arm: type %s: a part is below another type and has neither Reconciler nor Actions", t.Name)
 	}
 	for name, a := range t.Actions {
 		if (a.Sync == nil) == (a.Begin == nil) {

@@ -140,6 +140,12 @@ func (e *Engine) step(ctx context.Context, key string) (delay time.Duration, aga
 	}
 	next := ent.res.clone()
 	res, err := e.reconcile(ctx, ent, next)
+	for _, r := range res.Create {
+		if failed := e.ensure(ctx, r); failed != nil && err == nil {
+			// It may be possible another time, and nothing of this step is stored without it.
+			res, err = Result{}, fmt.Errorf("arm: create %s: %s", r.ID, failed)
+		}
+	}
 	delay, again, err = e.record(ctx, ent, next, res, err)
 	if err != nil {
 		// The store refused: nothing was acknowledged, so try again.
@@ -203,12 +209,14 @@ func (e *Engine) record(ctx context.Context, ent *entry, next *Resource, res Res
 		}
 		c.next = nil
 		c.records = e.end(key, StatusSucceeded, nil)
+		output(c.records, res.Output)
 	case res.Done:
 		if next.State == states.Creating || next.State == states.Updating {
 			next.State = states.Succeeded
 		}
 		c.active, c.failure = res.RequeueAfter > 0, nil
 		c.records = e.end(key, StatusSucceeded, nil)
+		output(c.records, res.Output)
 	default:
 		c.active = ent.active || res.RequeueAfter > 0
 	}
@@ -245,6 +253,13 @@ func (e *Engine) end(key, status string, failure *Error) []*record {
 		out = append(out, r.ended(status, failure, e.cfg.Clock.Now()))
 	}
 	return out
+}
+
+// output notes what operations have to show.
+func output(records []*record, shown json.RawMessage) {
+	for _, r := range records {
+		r.Output = shown
+	}
 }
 
 // settle tells those who wait for a resource, and its parent if that is to go.

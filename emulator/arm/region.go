@@ -1,6 +1,9 @@
 package arm
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // region is a place of 2018.
 type region struct{ name, display, longitude, latitude string }
@@ -65,6 +68,19 @@ func displayNames() []string {
 	out := make([]string, len(regions))
 	for i, r := range regions {
 		out[i] = r.display
+	}
+	return out
+}
+
+// zoned are the regions of autumn 2018 that had availability zones.
+var zoned = []string{"centralus", "eastus2", "francecentral", "northeurope", "southeastasia", "westeurope", "westus2"}
+
+func zoneMappings() []zoneDocument {
+	var out []zoneDocument
+	for _, r := range regions {
+		if slices.Contains(zoned, r.name) {
+			out = append(out, zoneDocument{r.display, []string{"1", "2", "3"}})
+		}
 	}
 	return out
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -105,22 +107,36 @@ func (x *exchange) register(namespace string, want bool) error {
 }
 
 type resourceTypeDocument struct {
-	Type         string   `json:"resourceType"`
-	Locations    []string `json:"locations"`
-	Versions     []string `json:"apiVersions"`
-	Capabilities string   `json:"capabilities,omitempty"`
+	Type         string            `json:"resourceType"`
+	Locations    []string          `json:"locations"`
+	Versions     []string          `json:"apiVersions"`
+	Default      string            `json:"defaultApiVersion,omitempty"`
+	Profiles     []profileDocument `json:"apiProfiles,omitempty"`
+	Zones        []zoneDocument    `json:"zoneMappings,omitempty"`
+	Capabilities string            `json:"capabilities,omitempty"`
+}
+
+type profileDocument struct {
+	Profile string `json:"profileVersion"`
+	Version string `json:"apiVersion"`
+}
+
+type zoneDocument struct {
+	Location string   `json:"location"`
+	Zones    []string `json:"zones"`
 }
 
 type providerDocument struct {
-	ID        string                 `json:"id"`
-	Namespace string                 `json:"namespace"`
-	Types     []resourceTypeDocument `json:"resourceTypes"`
-	State     string                 `json:"registrationState,omitempty"`
+	ID             string                 `json:"id"`
+	Namespace      string                 `json:"namespace"`
+	Authorizations []Authorization        `json:"authorizations,omitempty"`
+	Types          []resourceTypeDocument `json:"resourceTypes"`
+	State          string                 `json:"registrationState,omitempty"`
 }
 
 // providerOf mirrors Provider of resources.json; at tenant level it has no state.
 func (x *exchange) providerOf(p *providerInfo) providerDocument {
-	d := providerDocument{ID: "/providers/" + p.Namespace, Namespace: p.Namespace, Types: []resourceTypeDocument{}}
+	d := providerDocument{ID: "/providers/" + p.Namespace, Namespace: p.Namespace, Authorizations: p.Authorizations, Types: []resourceTypeDocument{}}
 	if fold(x.path[0]) == "subscriptions" {
 		d.ID = "/subscriptions/" + x.path[1] + d.ID
 		d.State = x.e.registrations.state(p, x.path[1])
@@ -132,6 +148,14 @@ func (x *exchange) providerOf(p *providerInfo) providerDocument {
 		}
 		if rt.Versions == nil {
 			rt.Versions = []string{}
+		} else {
+			rt.Default = rt.Versions[0]
+		}
+		for _, name := range slices.Sorted(maps.Keys(t.Profiles)) {
+			rt.Profiles = append(rt.Profiles, profileDocument{name, t.Profiles[name]})
+		}
+		if t.Zones {
+			rt.Zones = zoneMappings()
 		}
 		d.Types = append(d.Types, rt)
 	}

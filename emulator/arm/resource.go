@@ -37,6 +37,13 @@ type Resource struct {
 type Result struct {
 	// Done ends the operation: the resource is Succeeded, or gone if it was Deleting.
 	Done bool
+	// Output is what the operation has to show once it is Done: it is in the
+	// Operation, and the answer at Location of an action that has no Result.
+	Output json.RawMessage
+	// Create names resources that come into being with this one, such as a VM's
+	// disk. Those that are not there yet are stored, without their type's Admit,
+	// before this step's result is. ID, Location and what Admit would have filled in are to be set.
+	Create []*Resource
 	// RequeueAfter calls Reconcile again after that time; with Done too, for what goes on
 	// without an operation. A microsecond or less is at once, after what changed is stored.
 	// Neither: it is called again when something Enqueues the resource.

@@ -253,8 +253,12 @@ func (x *exchange) collection(t *typeInfo, scope, parent ID, nested bool) error 
 	}
 	prefix := scope.Key() + "/"
 	if nested {
-		if x.e.index.get(parent.Key()) == nil {
+		holder := x.e.index.get(parent.Key())
+		if holder == nil {
 			return errParent(parent.Name())
+		}
+		if t.Part != "" {
+			return x.listParts(t, holder)
 		}
 		prefix = parent.Key() + "/"
 	}
@@ -276,6 +280,9 @@ func (x *exchange) resource(t *typeInfo, id ID, rest []string) error {
 	}
 	if err := x.ancestors(t, id); err != nil {
 		return err
+	}
+	if t.Part != "" {
+		return x.part(t, id)
 	}
 	switch method {
 	case http.MethodPut, http.MethodPatch:

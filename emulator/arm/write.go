@@ -26,6 +26,8 @@ type pending struct {
 	async, location string
 	// last is the resource as it was accepted.
 	last *entry
+	// part: key is the parent's, and the write is one of the parent.
+	part bool
 }
 
 // write answers PUT and PATCH.
@@ -275,6 +277,9 @@ func (x *exchange) properties(t *typeInfo, next *Resource, c *content) (any, err
 // begin stores an accepted write, with its operation if clients can follow one.
 func (x *exchange) begin(p *pending, old *entry, next *Resource) error {
 	t := p.t
+	if p.part {
+		t = x.e.holder(t)
+	}
 	p.over = t.Reconciler == nil
 	switch {
 	case p.over:
@@ -302,7 +307,9 @@ func (x *exchange) begin(p *pending, old *entry, next *Resource) error {
 		}
 		return err
 	}
-	p.last = ent
+	if p.last = ent; p.part {
+		p.last = partEntry(p.t, ent, p.id.Name())
+	}
 	if !p.over && p.waiter == nil {
 		x.e.queue.push(p.key)
 	}
@@ -379,7 +386,7 @@ func (x *exchange) answer(p *pending) error {
 	}
 	ent := p.last
 	if p.waiter != nil && p.verb != http.MethodDelete {
-		if ent = x.e.index.get(p.key); ent == nil {
+		if ent = x.e.find(p.id); ent == nil {
 			return errPreempted()
 		}
 	}

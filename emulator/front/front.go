@@ -74,6 +74,9 @@ type Host struct {
 	// Handler answers requests on ports 80, 443 and our own; nil: a name of Azure
 	// that lazulite does not emulate, whose requests are answered 501 and never tunnelled.
 	Handler http.Handler
+	// Only are the paths that the Handler answers; all others are fetched from the
+	// real host, or refused if Offline. Empty: every path is the Handler's.
+	Only []string
 }
 
 // Front is the listening door.

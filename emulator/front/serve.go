@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httputil"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,9 +52,36 @@ func (f *Front) route(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusMisdirectedRequest, "HostNotServed", "lazulite serves no host '"+name+"'.")
 	case h.Handler == nil:
 		notEmulated(w, name)
+	case !h.answers(r.URL.Path):
+		f.onward(w, r, name)
 	default:
 		h.Handler.ServeHTTP(w, r)
 	}
+}
+
+// answers says whether a path is the handler's.
+func (h Host) answers(path string) bool { return len(h.Only) == 0 || slices.Contains(h.Only, path) }
+
+// onward fetches what is not the handler's from the real host.
+func (f *Front) onward(w http.ResponseWriter, r *http.Request, name string) {
+	if f.cfg.Offline {
+		writeError(w, http.StatusForbidden, "Offline", offline(name))
+		return
+	}
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	(&httputil.ReverseProxy{
+		Transport: f.proxy.Tr,
+		ErrorLog:  slog.NewLogLogger(f.log.Handler(), slog.LevelDebug),
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.Out.URL.Scheme, p.Out.URL.Host = scheme, p.In.Host
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			writeError(w, http.StatusBadGateway, "BadGateway", "lazulite can't reach '"+name+"': "+err.Error())
+		},
+	}).ServeHTTP(w, r)
 }
 
 // pass answers an absolute-form request, which a client sends to its proxy for an http:// URL.
@@ -66,6 +95,9 @@ func (f *Front) pass(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case ok && h.Handler == nil:
 		notEmulated(w, name)
+	case ok && !h.answers(r.URL.Path):
+		r.Host = r.URL.Host
+		f.onward(w, r, name)
 	case ok:
 		for _, k := range []string{"Proxy-Connection", "Proxy-Authorization"} {
 			r.Header.Del(k)

@@ -17,6 +17,26 @@ import (
 // the table does not have is an error.
 func (f *Front) Transport() http.RoundTripper { return transport{f} }
 
+// Reach is Transport for the hosts that are served here, and the network, by
+// way of Upstream, for all others; those are an error if Offline.
+func (f *Front) Reach() http.RoundTripper { return reach{f} }
+
+type reach struct{ f *Front }
+
+// RoundTrip implements http.RoundTripper.
+func (t reach) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL != nil {
+		name, port := hostPort(r.URL.Host, "443")
+		if _, ok := t.f.proxied(name, port); !ok && r.URL.Host != "" {
+			if t.f.cfg.Offline {
+				return nil, errors.New(offline(name))
+			}
+			return t.f.proxy.Tr.RoundTrip(r)
+		}
+	}
+	return transport{t.f}.RoundTrip(r)
+}
+
 type transport struct{ f *Front }
 
 // RoundTrip implements http.RoundTripper. It returns when the handler writes its first byte, or returns.
@@ -41,6 +61,8 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	handler := h.Handler
 	if handler == nil {
 		handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { notEmulated(w, name) })
+	} else if !h.answers(r.URL.Path) {
+		handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { t.f.onward(w, r, name) })
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	pr, pw := io.Pipe()

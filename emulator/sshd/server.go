@@ -48,6 +48,9 @@ type Config struct {
 	Container engine.Execer
 	// Home is the folder that sessions start in.
 	Home string
+	// Homes gives a user another folder to start in, and variables that come after
+	// Env's; "" is Home. nil: Home for all.
+	Homes func(user string) (home string, env []string)
 	// Env of every session, NAME=value: HOME, USER, SHELL and so on.
 	Env []string
 	// Shell runs commands by -c and is the shell, by -l; empty: /bin/sh.
@@ -62,6 +65,9 @@ type Config struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// MayDial says where a client may forward to; nil: loopback alone.
 	MayDial func(host string, port int) bool
+	// Admit says whether a client may connect at all; a connection that may not is
+	// reset, as a firewall's. nil: all may.
+	Admit func(from net.Addr) bool
 	// MaxAuthTries of one connection; 0: 6.
 	MaxAuthTries int
 	// FailDelay is what a wrong password costs, on the Clock; 0: half a second, negative: nothing.
@@ -241,6 +247,13 @@ func (s *Server) enter() bool {
 
 // track keeps a connection in hand from its first byte, so that Close ends a half-made one too.
 func (s *Server) track(_ ssh.Context, c net.Conn) net.Conn {
+	// Its own Check is no client.
+	if s.cfg.Admit != nil && s.probe.Load() == nil && !s.cfg.Admit(c.RemoteAddr()) {
+		if tcp, ok := c.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0)
+		}
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

@@ -180,8 +180,9 @@ func (s *Server) accepts(e envRequest) bool {
 }
 
 func (se *session) command(ctx context.Context, command ...string) {
+	home, own := se.home()
 	x := engine.Exec{
-		Command: command, Env: se.environment(), Dir: se.server.cfg.Home,
+		Command: command, Env: se.environment(own), Dir: home,
 		Stdin: se.channel, Stdout: se.channel, Stderr: se.channel.Stderr(),
 		TTY: se.tty, Signals: se.signals,
 	}
@@ -200,8 +201,18 @@ func (se *session) command(ctx context.Context, command ...string) {
 	}
 }
 
-func (se *session) environment() []string {
-	env := append([]string{}, se.server.cfg.Env...)
+// home is the user's folder and own variables.
+func (se *session) home() (string, []string) {
+	if se.server.cfg.Homes != nil {
+		if home, env := se.server.cfg.Homes(se.conn.User()); home != "" {
+			return home, env
+		}
+	}
+	return se.server.cfg.Home, nil
+}
+
+func (se *session) environment(own []string) []string {
+	env := append(append([]string{}, se.server.cfg.Env...), own...)
 	env = append(env, se.env...)
 	from, to := hostPort(se.conn.RemoteAddr()), hostPort(se.conn.LocalAddr())
 	env = append(env, "SSH_CLIENT="+from[0]+" "+from[1]+" "+to[1], "SSH_CONNECTION="+from[0]+" "+from[1]+" "+to[0]+" "+to[1])
@@ -226,7 +237,8 @@ func (se *session) tell(kind string, payload any) {
 
 // sftp serves this host's files, from the home folder on, as the user that the emulator runs as.
 func (se *session) sftp(ctx context.Context) {
-	server, err := sftp.NewServer(se.channel, sftp.WithServerWorkingDirectory(se.server.cfg.Home))
+	home, _ := se.home()
+	server, err := sftp.NewServer(se.channel, sftp.WithServerWorkingDirectory(home))
 	if err != nil {
 		se.server.cfg.Logger.Warn("sftp not served", "error", err)
 		se.tell("exit-status", exitStatus{255})

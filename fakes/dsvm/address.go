@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"syscall"
 
 	"lazulite.dev/emulator/sshd"
@@ -21,9 +22,12 @@ func (m *machine) listen(ctx context.Context, cfg sshd.Config) (*sshd.Server, er
 		return open(ctx, cfg, f.endpoint())
 	}
 	own := !m.fake.cfg.HighPorts
+	m.mu.Lock()
+	avoid := m.kept
+	m.mu.Unlock()
 	var last error
 	for range addressTries {
-		address, port := m.fake.candidate(own)
+		address, port := m.fake.candidate(own, avoid)
 		server, err := open(ctx, cfg, machineFile{Address: address, Port: port}.endpoint())
 		switch {
 		case err == nil:
@@ -58,11 +62,21 @@ func open(ctx context.Context, cfg sshd.Config, endpoint string) (*sshd.Server, 
 	return server, nil
 }
 
-// candidate draws an address that no machine of ours has.
-func (f *Fake) candidate(own bool) (address string, port int) {
+// avoid keeps a machine without an address off places that are kept for others.
+func (m *machine) avoid(places map[string]bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kept = places
+}
+
+// candidate draws an address that no machine of ours has, and that is not kept for another.
+func (f *Fake) candidate(own bool, kept map[string]bool) (address string, port int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	taken := map[string]bool{}
+	taken := maps.Clone(kept)
+	if taken == nil {
+		taken = map[string]bool{}
+	}
 	for _, m := range f.machines {
 		taken[m.snapshot().endpoint()] = true
 	}

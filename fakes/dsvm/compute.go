@@ -2,8 +2,6 @@ package dsvm
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,58 +10,69 @@ import (
 	"lazulite.dev/emulator/arm"
 )
 
-// compute declares Microsoft.Compute.
+// compute declares Microsoft.Compute, as of 2018-10-01.
 func (f *Fake) compute() arm.Provider {
 	const operations = "{base}/subscriptions/{subscription}/providers/Microsoft.Compute/locations/{location}/operations/{operation}?"
+	diskOperations := strings.Replace(operations, "/operations/", "/DiskOperations/", 1)
 	write := func(status int) arm.LRO {
 		return arm.LRO{Status: status, AsyncOperation: operations + "api-version={version}", Operation: operationDocument}
 	}
 	later := write(http.StatusAccepted)
 	later.NoBody, later.Location = true, operations+"monitor=true&api-version={version}"
-	want := func(power string) arm.Action {
-		return arm.Action{LRO: later, Begin: func(_ context.Context, _ arm.View, _ arm.Call, r *arm.Resource) error {
-			p, err := privateOf(r)
-			if err != nil {
-				return err
-			}
-			if power == "stopped" && p.Want == "deallocated" {
-				return nil // it is off already, and stays without cost
-			}
-			p.Want = power
-			return p.store(r)
-		}}
-	}
-	versions := arm.Versions{From: "2018-06-01"}
+	versions := arm.Versions{From: "2015-06-15", Known: []string{"2018-10-01", "2018-06-01", "2018-04-01", "2017-12-01", "2017-03-30", "2016-08-30", "2016-04-30-preview", "2016-03-30", "2015-06-15"}}
+	diskVersions := arm.Versions{From: "2016-04-30-preview", Known: []string{"2018-09-30", "2018-06-01", "2018-04-01", "2017-03-30", "2016-04-30-preview"}}
+	profiles := map[string]string{"2017-03-09-profile": "2016-03-30", "2018-03-01-hybrid": "2017-03-30"}
+	disks := arm.LRO{Status: http.StatusAccepted, Operation: operationDocument,
+		AsyncOperation: diskOperations + "api-version={version}", Location: diskOperations + "monitor=true&api-version={version}"}
+	diskDelete := disks
+	diskDelete.NoBody = true
 	return arm.Provider{
 		Namespace: "Microsoft.Compute", Registered: true,
-		Types: []arm.Type{{
-			Name: typeVM, Versions: versions, Tracked: true,
-			PutNew: write(http.StatusCreated), PutOld: write(http.StatusOK), Patch: write(http.StatusOK), Delete: later,
-			Admit: f.admitVM, Reconciler: vmReconciler{f}, Render: f.renderVM, Live: true,
-			Reads: map[string]arm.Read{"instanceView": f.readInstanceView},
-			Actions: map[string]arm.Action{
-				"start": want("running"), "powerOff": want("stopped"), "deallocate": want("deallocated"),
-				"restart": {LRO: later, Begin: beginRestart},
+		Authorizations: []arm.Authorization{{ApplicationID: "60e6cd67-9c8c-4951-9b3c-23c25a2169af", RoleDefinitionID: "e4770acb-272e-4dc8-87f3-12f44a612224"}},
+		Types: []arm.Type{
+			{
+				Name: typeVM, Versions: versions, Tracked: true, Zones: true, Profiles: profiles,
+				PutNew: write(http.StatusCreated), PutOld: write(http.StatusOK), Patch: write(http.StatusOK), Delete: later,
+				Admit: f.admitVM, Reconciler: vmReconciler{f}, Render: f.renderVM, Live: true,
+				Reads:   map[string]arm.Read{"instanceView": f.readInstanceView, "vmSizes": f.readSizes},
+				Actions: f.vmActions(later),
 			},
-		}},
-		Queries: []arm.Query{
-			{Method: http.MethodGet, Pattern: "locations/{location}/vmSizes", Versions: versions, Do: f.listSizes},
-			{Method: http.MethodGet, Pattern: "locations/{location}/usages", Versions: versions, Do: f.listUsages},
+			{
+				Name: typeExtension, Versions: versions, Tracked: true,
+				PutNew: write(http.StatusCreated), PutOld: write(http.StatusOK), Patch: write(http.StatusOK), Delete: later,
+				Admit: f.admitExtension, Reconciler: extensionReconciler{f}, Render: f.renderExtension, Live: true,
+			},
+			{
+				Name: typeDisk, Versions: diskVersions, Tracked: true, Zones: true,
+				PutNew: disks, PutOld: disks, Patch: disks, Delete: diskDelete,
+				Admit: f.admitDisk, AdmitDelete: f.admitDiskDelete, Render: f.renderDisk, Live: true,
+			},
+			{
+				Name: typeImage, Versions: arm.Versions{From: "2016-04-30-preview"}, Tracked: true,
+				PutNew: write(http.StatusCreated), PutOld: write(http.StatusOK), Patch: write(http.StatusOK), Delete: later,
+				Admit: f.admitImageResource, Reconciler: passing{},
+			},
+			{
+				Name: typeAvailabilitySet, Versions: versions, Tracked: true, PutNew: arm.LRO{Status: http.StatusOK}, PutOld: arm.LRO{Status: http.StatusOK},
+				Admit: f.admitAvailabilitySet, AdmitDelete: f.admitAvailabilitySetDelete, Render: f.renderAvailabilitySet, Live: true,
+				Reads: map[string]arm.Read{"vmSizes": f.readSizes},
+			},
 		},
+		Queries: append(f.imageQueries(versions),
+			arm.Query{Method: http.MethodGet, Pattern: "locations/{location}/vmSizes", Versions: versions, Do: f.listSizes},
+			arm.Query{Method: http.MethodGet, Pattern: "locations/{location}/usages", Versions: versions, Do: f.listUsages},
+			arm.Query{Method: http.MethodGet, Pattern: "locations/{location}/runCommands", Versions: arm.Versions{From: "2017-03-30"}, Do: f.listRunCommands},
+			arm.Query{Method: http.MethodGet, Pattern: "locations/{location}/runCommands/{command}", Versions: arm.Versions{From: "2017-03-30"}, Do: f.getRunCommand},
+		),
 	}
 }
 
-func beginRestart(_ context.Context, _ arm.View, _ arm.Call, r *arm.Resource) error {
-	p, err := privateOf(r)
-	if err != nil {
-		return err
-	}
-	if p.Want == "deallocated" {
-		return &arm.Error{Status: http.StatusConflict, Code: "OperationNotAllowed", Message: fmt.Sprintf("Operation 'restart' is not allowed on VM '%s' since the VM is either deallocated or marked to be deallocated.", nameOf(r.ID))}
-	}
-	p.Want = "running"
-	p.Restarts++
-	return p.store(r)
+// passing is the reconciler of what is there once it is stored, so that its creation is an operation that ends.
+type passing struct{}
+
+// Reconcile implements arm.Reconciler.
+func (passing) Reconcile(context.Context, arm.View, *arm.Resource) (arm.Result, error) {
+	return arm.Result{Done: true}, nil
 }
 
 // operationDocument is what Azure-AsyncOperation shows of Microsoft.Compute.
@@ -75,91 +84,14 @@ func operationDocument(_ arm.Call, op *arm.Operation, _ *arm.Resource) any {
 	if op.Error != nil {
 		doc["error"] = object{"code": op.Error.Code, "message": op.Error.Message}
 	}
+	if op.Output != nil {
+		doc["properties"] = object{"output": op.Output}
+	}
 	return doc
 }
 
 // stamp is a time as Microsoft.Compute writes it.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000000+00:00") }
-
-// readInstanceView is GET {id}/instanceView.
-func (f *Fake) readInstanceView(_ context.Context, _ arm.View, _ arm.Call, r *arm.Resource) (int, any, error) {
-	o, err := parse(r.Properties)
-	if err != nil {
-		return 0, nil, err
-	}
-	p, err := privateOf(r)
-	if err != nil {
-		return 0, nil, err
-	}
-	return http.StatusOK, f.instanceView(r, o, p), nil
-}
-
-// renderVM is the wire form; with $expand=instanceView it says what is really so.
-func (f *Fake) renderVM(c arm.Call, r *arm.Resource) (any, error) {
-	o, err := parse(r.Properties)
-	if err != nil {
-		return nil, err
-	}
-	p, err := privateOf(r)
-	if err != nil {
-		return nil, err
-	}
-	if r.State != "" {
-		o["provisioningState"] = r.State
-	}
-	for _, expand := range c.Query["$expand"] {
-		if strings.EqualFold(expand, "instanceView") {
-			o["instanceView"] = f.instanceView(r, o, p)
-		}
-	}
-	return envelope(r, typeVM, o, portTag(r.Tags, p.Port)), nil
-}
-
-// instanceView is that of VirtualMachineInstanceView, without what there is nothing of.
-func (f *Fake) instanceView(r *arm.Resource, o object, p private) object {
-	word := f.machine(p.ID).power()
-	switch step := p.Step; {
-	case word != "running" && (step == "create" || step == "start" || step == "restart" || step == "resize"):
-		word = "starting"
-	case word == "running" && step == "powerOff":
-		word = "stopping"
-	case word == "running" && step == "deallocate":
-		word = "deallocating"
-	}
-	state := strings.ToLower(r.State)
-	provisioning := object{"code": "ProvisioningState/" + state, "level": "Info", "displayStatus": "Provisioning " + state}
-	if !p.Provisioned.IsZero() {
-		provisioning["time"] = stamp(p.Provisioned)
-	}
-	if why := p.LastFailure; state == "failed" && why != nil {
-		provisioning["code"], provisioning["level"], provisioning["message"] = "ProvisioningState/failed/"+why.Code, "Error", why.Message
-	}
-	view := object{"statuses": []object{provisioning, {"code": "PowerState/" + word, "level": "Info", "displayStatus": "VM " + word}}}
-	if disk := o.child("storageProfile").child("osDisk").text("name"); disk != "" {
-		view["disks"] = []object{{"name": disk, "statuses": []object{{"code": "ProvisioningState/succeeded", "level": "Info", "displayStatus": "Provisioning succeeded"}}}}
-	}
-	return view
-}
-
-// envelope is ARM's around properties.
-func envelope(r *arm.Resource, kind string, properties object, tags map[string]string) object {
-	out := object{"id": r.ID.String(), "name": nameOf(r.ID), "type": kind, "location": r.Location, "properties": properties}
-	if tags != nil {
-		out["tags"] = tags
-	}
-	if r.ETag != "" && strings.HasPrefix(kind, "Microsoft.Network/") {
-		out["etag"] = r.ETag
-	}
-	if len(r.Zones) > 0 {
-		out["zones"] = r.Zones
-	}
-	for name, raw := range map[string]json.RawMessage{"sku": r.SKU, "plan": r.Plan, "identity": r.Identity} {
-		if len(raw) > 0 && string(raw) != "null" {
-			out[name] = raw
-		}
-	}
-	return out
-}
 
 // portTag adds the tag that names a port other than SSH's own.
 func portTag(tags map[string]string, port int) map[string]string {

@@ -10,18 +10,21 @@
 // ran are listening again, with their host keys, addresses and homes.
 //
 // The image is not booted: on the process engine every Linux image is this
-// host. Windows is refused. The network is shown, not built: virtual networks,
-// rules and private addresses have Azure's shape and defaults, and separate
-// nobody. A subnet or rule that was written inside its parent is shown there
-// alone. customData, data disks and extensions have no effect.
+// host. Windows is refused. What runs in a machine by ARM's order (run
+// commands, extensions, custom data) runs for real, as the emulator's own user.
+// Of the network, security rules about SSH hold; all else is shown, not built:
+// private addresses have Azure's shape and reach nobody. A data disk is an
+// account of itself, no device. Marketplace terms are kept, and never asked for.
 package dsvm
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,6 +56,10 @@ type Config struct {
 	// Environment is NAME=value of what machines have of this host besides
 	// their own HOME, USER and the like: PATH, and how packages are fetched here.
 	Environment []string
+	// Transport fetches the files that extensions name; nil: the network.
+	Transport http.RoundTripper
+	// KeepLog puts a machine's serial log at a URL of a storage account; nil: serial logs stay on the machine.
+	KeepLog func(ctx context.Context, url string, log io.Reader) error
 	// HighPorts keeps machines off port 22 of loopback addresses of their own.
 	HighPorts bool
 	Logger    *slog.Logger // nil: silent
@@ -63,6 +70,10 @@ type Fake struct {
 	cfg       Config
 	lifecycle Lifecycle
 	err       error // in Config; told by Open and by every PUT
+
+	// epoch tells what this Fake began from what one before it did.
+	epoch      string
+	agreements sync.Mutex // of their file
 
 	mu       sync.Mutex // also of cfg.Rand
 	machines map[string]*machine
@@ -88,7 +99,7 @@ func New(cfg Config) *Fake {
 	if cfg.Lifecycle == "" {
 		cfg.Lifecycle = "fast"
 	}
-	f := &Fake{cfg: cfg, machines: map[string]*machine{}}
+	f := &Fake{cfg: cfg, machines: map[string]*machine{}, epoch: fmt.Sprintf("%016x", rand.Uint64())}
 	if cfg.Engine == nil || cfg.Dir == "" {
 		f.err = errors.New("dsvm: an Engine and a Dir are needed")
 		return f
@@ -112,9 +123,9 @@ func New(cfg Config) *Fake {
 	return f
 }
 
-// Providers declares Microsoft.Compute and Microsoft.Network.
+// Providers declares Microsoft.Compute, Microsoft.Network and Microsoft.MarketplaceOrdering.
 func (f *Fake) Providers() []arm.Provider {
-	return []arm.Provider{f.compute(), f.network()}
+	return []arm.Provider{f.compute(), f.network(), f.marketplace()}
 }
 
 // Open starts the machines that were running when the emulator ended. One that

@@ -2,7 +2,6 @@ package dsvm
 
 import (
 	"context"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,6 +33,12 @@ type machine struct {
 	server    *sshd.Server
 	release   func() // of its hardware
 	limits    hardware.Limits
+	env       []string // of what runs in it
+	tasks     map[string]*task
+	kept      map[string]bool // places that its first start must not take
+	life      context.Context // of the tasks
+	endLife   context.CancelFunc
+	working   sync.WaitGroup
 }
 
 // machineFile is machine.json: what a start needs, kept on the disk itself so
@@ -47,9 +52,15 @@ type machineFile struct {
 	User         string
 	PasswordHash string   `json:",omitempty"`
 	Keys         []string `json:",omitempty"` // put into authorized_keys at the first start
-	Address      string   // stays the same once it has been listened at
+	Users        []login  `json:",omitempty"` // besides User
+	Computer     string
+	CustomData   []byte `json:",omitempty"` // for the first boot; gone after it
+	System       system // as the agent found it
+	Address      string // stays the same once it has been listened at
 	Port         int
-	Held         bool // it has its hardware: it is not deallocated
+	Firewall     firewall
+	SerialBlob   string `json:",omitempty"` // URL at which the serial log is to be kept
+	Held         bool   // it has its hardware: it is not deallocated
 	On           bool
 }
 
@@ -85,14 +96,20 @@ func (m *machine) save(change func(*machineFile)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	change(&m.file)
-	data, err := json.MarshalIndent(m.file, "", " ")
+	return writeJSON(filepath.Join(m.dir, "machine.json"), m.file)
+}
+
+// writeJSON puts a file in the place of another, whole or not at all.
+func writeJSON(file string, v any) error {
+	data, err := json.MarshalIndent(v, "", " ")
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(m.dir, 0o700); err != nil {
+	dir := filepath.Dir(file)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	temp, err := os.CreateTemp(m.dir, ".machine-*")
+	temp, err := os.CreateTemp(dir, ".json-*")
 	if err != nil {
 		return err
 	}
@@ -104,7 +121,7 @@ func (m *machine) save(change func(*machineFile)) error {
 	if err := errors.Join(err, temp.Close()); err != nil {
 		return err
 	}
-	return os.Rename(temp.Name(), filepath.Join(m.dir, "machine.json"))
+	return os.Rename(temp.Name(), file)
 }
 
 // start brings it up, if it isn't, and returns once it has logged in to itself.
@@ -176,6 +193,9 @@ func (m *machine) boot(ctx context.Context) (err error) {
 	}
 	container, err := m.fake.cfg.Engine.Start(ctx, engine.Spec{
 		Name: "vm-" + f.ID, Dir: home, Env: env, Limits: limits, Labels: map[string]string{"lazulite.vm": f.VM},
+		// The sshd in front of it listens on the host's loopback, also for what a
+		// login forwards to the machine, and serves the disk as the host has it.
+		Mounts: []engine.Mount{{Source: m.dir, Target: m.dir}}, Networks: []engine.Network{{Name: engine.HostNetwork}},
 	})
 	if err != nil {
 		return err
@@ -191,7 +211,7 @@ func (m *machine) boot(ctx context.Context) (err error) {
 	}
 	server, err := m.listen(ctx, sshd.Config{
 		HostKeyFile: filepath.Join(m.dir, "hostkey"), Container: execer, Home: home, Shell: shell, Env: env,
-		HostFiles: true, Password: m.passwords(f), Keys: m.authorizedKeys(f, home),
+		HostFiles: true, Admit: func(from net.Addr) bool { return m.snapshot().Firewall.passes(from) }, Homes: m.homes(home), Password: m.password, Keys: m.authorizedKeys,
 		AcceptEnv: []string{"LANG", "LC_*", "AZUREML_*"}, Logger: m.fake.cfg.Logger, Clock: m.fake.cfg.Clock,
 	})
 	if err != nil {
@@ -203,9 +223,10 @@ func (m *machine) boot(ctx context.Context) (err error) {
 		return errors.Join(err, server.Close(context.WithoutCancel(ctx)))
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.container, m.server = container, server
-	return nil
+	m.container, m.server, m.env, m.tasks = container, server, env, map[string]*task{}
+	m.life, m.endLife = context.WithCancel(context.WithoutCancel(ctx))
+	m.mu.Unlock()
+	return m.booted(ctx)
 }
 
 // prepareDisk makes what of the disk is not there yet.
@@ -235,40 +256,13 @@ func (m *machine) prepareDisk(f machineFile) (home string, err error) {
 	return home, errors.Join(err, file.Close())
 }
 
-func (m *machine) passwords(f machineFile) func(user, password string) bool {
-	if f.PasswordHash == "" {
-		return nil
-	}
-	return func(user, password string) bool {
-		// A wrong name takes as long as a wrong password.
-		right := sshd.PasswordMatches(f.PasswordHash, password)
-		return subtle.ConstantTimeCompare([]byte(user), []byte(f.User)) == 1 && right
-	}
-}
-
-// authorizedKeys reads the user's file at each login: ssh-copy-id writes to it.
-func (m *machine) authorizedKeys(f machineFile, home string) func(user string) []string {
-	return func(user string) []string {
-		if user != f.User {
-			return nil
-		}
-		file, err := os.Open(filepath.Join(home, ".ssh", "authorized_keys"))
-		if err != nil {
-			return nil
-		}
-		defer file.Close()
-		data, err := io.ReadAll(io.LimitReader(file, 1<<20))
-		if err != nil {
-			return nil
-		}
-		return strings.Split(string(data), "\n")
-	}
-}
-
 // halt takes it down: nobody gets in any more, and its processes end.
 func (m *machine) halt(ctx context.Context, grace time.Duration) error {
 	m.mu.Lock()
 	server, container := m.server, m.container
+	if m.endLife != nil {
+		m.endLife()
+	}
 	m.mu.Unlock()
 	if server != nil {
 		if err := server.Close(ctx); err != nil {
@@ -283,9 +277,10 @@ func (m *machine) halt(ctx context.Context, grace time.Duration) error {
 			return err
 		}
 	}
+	m.working.Wait() // what they ran in is gone
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.server, m.container = nil, nil
+	m.server, m.container, m.tasks, m.endLife = nil, nil, nil, nil
 	return nil
 }
 
@@ -332,6 +327,11 @@ func (m *machine) suspend(ctx context.Context) error {
 		m.release = nil
 	}
 	return nil
+}
+
+// erase makes the disk as it was before the first start.
+func (m *machine) erase() error {
+	return errors.Join(os.RemoveAll(filepath.Join(m.dir, "home")), os.RemoveAll(filepath.Join(m.dir, "tmp")), m.removeAgentFiles())
 }
 
 // remove takes it down and its disk away.

@@ -2,7 +2,7 @@ package dsvm
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -11,6 +11,16 @@ import (
 
 	"lazulite.dev/emulator/arm"
 )
+
+// networkVersions are those that the provider's description named in autumn 2018; later ones are taken too.
+var networkVersions = arm.Versions{From: "2015-05-01-preview", Known: []string{"2018-08-01", "2018-07-01", "2018-06-01", "2018-05-01", "2018-04-01", "2018-03-01",
+	"2018-02-01", "2018-01-01", "2017-11-01", "2017-10-01", "2017-09-01", "2017-08-01", "2017-06-01", "2017-04-01", "2017-03-01", "2016-12-01", "2016-11-01",
+	"2016-10-01", "2016-09-01", "2016-08-01", "2016-07-01", "2016-06-01", "2016-03-30", "2015-06-15", "2015-05-01-preview"}}
+
+var networkProfiles = map[string]string{"2017-03-09-profile": "2015-06-15", "2018-03-01-hybrid": "2017-10-01"}
+
+// networkApplications act for Microsoft.Network, the first as the network manager.
+var networkApplications = []arm.Authorization{{ApplicationID: "2cf9eb86-36b5-49dc-86ae-9a63135dfa8c", RoleDefinitionID: "13ba9ab4-19f0-4804-adc4-14ece36cc7a1"}}
 
 // network declares the Microsoft.Network types that a VM needs, as of 2018-08-01.
 func (f *Fake) network() arm.Provider {
@@ -24,20 +34,30 @@ func (f *Fake) network() arm.Provider {
 	remove.Location = strings.Replace(operations, "/operations/", "/operationResults/", 1)
 	declare := func(name string, tracked bool, admit admission, reconciler arm.Reconciler) arm.Type {
 		return arm.Type{
-			Name: name, Versions: arm.Versions{From: "2015-06-15"}, Tracked: tracked,
+			Name: name, Versions: networkVersions, Tracked: tracked, Profiles: networkProfiles,
 			PutNew: write(http.StatusCreated), PutOld: write(http.StatusOK), Patch: arm.LRO{Status: http.StatusOK}, Delete: remove,
 			Admit: admit, Reconciler: reconciler, States: states,
 		}
 	}
+	part := func(name, list string) arm.Type {
+		t := declare(name, false, nil, nil)
+		t.Part, t.Render, t.Live = list, f.renderPart, true
+		return t
+	}
 	types := []arm.Type{
-		declare(typeNetwork, true, f.admitNetwork, partsReconciler{f, "subnets", typeSubnet}),
-		declare(typeSubnet, false, f.admitSubnet, partReconciler{f}),
-		declare(typeGroup, true, f.admitGroup, partsReconciler{f, "securityRules", typeRule}),
-		declare(typeRule, false, f.admitRule, partReconciler{f}),
+		declare(typeNetwork, true, f.admitNetwork, networkReconciler{f}),
+		part(typeSubnet, "subnets"),
+		declare(typeGroup, true, f.admitGroup, networkReconciler{f}),
+		part(typeRule, "securityRules"),
 		declare(typeNIC, true, f.admitNIC, nicReconciler{f}),
 		declare(typePublicIP, true, f.admitPublicIP, publicIPReconciler{f}),
 	}
-	types[5].Render = f.renderPublicIP
+	for i, render := range []func(arm.Call, *arm.Resource) (any, error){f.renderNetwork, nil, f.renderGroup, nil, f.renderNIC, f.renderPublicIP} {
+		if render != nil {
+			types[i].Render, types[i].Live = render, true
+		}
+	}
+	types[5].Zones = true
 	for i, use := range []usage{f.usedNetwork, f.usedNetwork, f.usedNetwork, nil, f.usedNIC, f.usedPublicIP} {
 		if use != nil {
 			types[i].AdmitDelete = func(ctx context.Context, v arm.View, _ arm.Call, r *arm.Resource) error {
@@ -46,7 +66,7 @@ func (f *Fake) network() arm.Provider {
 			}
 		}
 	}
-	return arm.Provider{Namespace: "Microsoft.Network", Registered: true, Types: types}
+	return arm.Provider{Namespace: "Microsoft.Network", Registered: true, Types: types, Authorizations: networkApplications}
 }
 
 // usage says by an error that a resource can't be deleted because of what uses
@@ -94,8 +114,8 @@ func format(message string, args ...any) *arm.Error {
 	return &arm.Error{Status: http.StatusBadRequest, Code: "InvalidRequestFormat", Message: fmt.Sprintf(message, args...)}
 }
 
-func (f *Fake) admitNetwork(_ context.Context, _ arm.View, _ arm.Call, old, next *arm.Resource) error {
-	return edit(next, old, f, func(o, _ object) error {
+func (f *Fake) admitNetwork(ctx context.Context, v arm.View, _ arm.Call, old, next *arm.Resource) error {
+	return edit(next, old, f, func(o, before object) error {
 		var spaces []netip.Prefix
 		prefixes, _ := o.child("addressSpace")["addressPrefixes"].([]any)
 		for _, p := range prefixes {
@@ -113,6 +133,12 @@ func (f *Fake) admitNetwork(_ context.Context, _ arm.View, _ arm.Call, old, next
 			if err := fillSubnet(s, next.ID.String(), spaces); err != nil {
 				return err
 			}
+		}
+		if err := unique(o.list("subnets"), next.ID); err != nil {
+			return err
+		}
+		if err := f.admitRemoval(ctx, v, next.ID, before.list("subnets"), o.list("subnets")); err != nil {
+			return err
 		}
 		o.fillAll(map[string]any{"subnets": []any{}, "virtualNetworkPeerings": []any{}, "enableDdosProtection": false, "enableVmProtection": false})
 		return nil
@@ -143,47 +169,35 @@ func fillSubnet(s object, network string, spaces []netip.Prefix) error {
 	return nil
 }
 
-func (f *Fake) admitSubnet(ctx context.Context, v arm.View, _ arm.Call, _, next *arm.Resource) error {
-	parent, err := parentOf(next.ID)
-	if err != nil {
-		return err
+// unique refuses two parts of one name.
+func unique(parts []object, parent arm.ID) error {
+	seen := map[string]bool{}
+	for _, p := range parts {
+		name := strings.ToLower(p.text("name"))
+		if seen[name] {
+			return format("Resource %s has more than one child named %s.", parent, p.text("name"))
+		}
+		seen[name] = true
 	}
-	network, err := v.Get(ctx, parent)
-	if err != nil {
-		return err
-	}
-	var w struct {
-		AddressSpace struct {
-			AddressPrefixes []netip.Prefix `json:"addressPrefixes"`
-		} `json:"addressSpace"`
-	}
-	if err := read(network.Properties, &w); err != nil {
-		return err
-	}
-	return admitPart(next, func(whole object) error {
-		return fillSubnet(whole, parent.String(), w.AddressSpace.AddressPrefixes)
-	})
+	return nil
 }
 
-func (f *Fake) admitRule(_ context.Context, _ arm.View, _ arm.Call, _, next *arm.Resource) error {
-	parent, err := parentOf(next.ID)
-	if err != nil {
-		return err
+// admitRemoval refuses to leave out a subnet that is in use.
+func (f *Fake) admitRemoval(ctx context.Context, v arm.View, network arm.ID, before, after []object) error {
+	for _, s := range before {
+		gone := !slices.ContainsFunc(after, func(o object) bool { return strings.EqualFold(o.text("name"), s.text("name")) })
+		if !gone {
+			continue
+		}
+		id, err := arm.ParseID(network.String() + "/subnets/" + s.text("name"))
+		if err != nil {
+			return err
+		}
+		if _, err := f.usedNetwork(ctx, v, &arm.Resource{ID: id}); err != nil {
+			return err
+		}
 	}
-	return admitPart(next, func(whole object) error { return fillRule(whole, parent.String(), "securityRules") })
-}
-
-func admitPart(next *arm.Resource, fill func(whole object) error) error {
-	o, err := parse(next.Properties)
-	if err != nil {
-		return invalid("properties", "The properties are no JSON object.")
-	}
-	whole := object{"name": nameOf(next.ID), "properties": map[string]any(o)}
-	if err := fill(whole); err != nil {
-		return err
-	}
-	next.Properties, err = whole.child("properties").encode()
-	return err
+	return nil
 }
 
 func (f *Fake) admitGroup(_ context.Context, _ arm.View, _ arm.Call, old, next *arm.Resource) error {
@@ -192,6 +206,9 @@ func (f *Fake) admitGroup(_ context.Context, _ arm.View, _ arm.Call, old, next *
 			if err := fillRule(r, next.ID.String(), "securityRules"); err != nil {
 				return err
 			}
+		}
+		if err := errors.Join(unique(o.list("securityRules"), next.ID), conflicts(o.list("securityRules"))); err != nil {
+			return err
 		}
 		o.fill("securityRules", []any{})
 		var rules []any
@@ -257,6 +274,20 @@ func fillRule(r object, group, kind string) error {
 	return nil
 }
 
+// conflicts refuses two rules of one direction and priority.
+func conflicts(rules []object) error {
+	seen := map[string]string{}
+	for _, r := range rules {
+		p := r.child("properties")
+		place := fmt.Sprint(p.text("direction"), p["priority"])
+		if other, taken := seen[place]; taken {
+			return &arm.Error{Status: 400, Code: "SecurityRuleConflict", Message: fmt.Sprintf("Security rule %s conflicts with rule %s. Rules cannot have the same Priority and Direction. To learn more, see aka.ms/nsgrules.", r.text("name"), other)}
+		}
+		seen[place] = r.text("name")
+	}
+	return nil
+}
+
 // deletion goes on once nothing is to be waited for.
 func deletion(wait bool, err error) (arm.Result, error) {
 	if wait && err == nil {
@@ -265,82 +296,14 @@ func deletion(wait bool, err error) (arm.Result, error) {
 	return arm.Result{Done: err == nil}, err
 }
 
-// partsReconciler keeps a parent's list of parts together with those that are
-// resources of their own, and refuses to delete what a network interface uses.
-type partsReconciler struct {
-	*Fake
-	list, kind string
-}
+// networkReconciler has virtual networks and security groups take effect on the VMs.
+type networkReconciler struct{ *Fake }
 
 // Reconcile implements arm.Reconciler.
-func (f partsReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resource) (arm.Result, error) {
+func (f networkReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resource) (arm.Result, error) {
 	if r.Deleting {
 		return deletion(f.usedNetwork(ctx, v, r))
 	}
-	parts, err := v.List(ctx, r.ID, f.kind)
-	if err != nil {
-		return arm.Result{}, err
-	}
-	o, err := parse(r.Properties)
-	if err != nil {
-		return arm.Result{}, err
-	}
-	own, names := map[string]*arm.Resource{}, []string{}
-	for _, p := range parts {
-		own[strings.ToLower(nameOf(p.ID))] = p
-		names = append(names, strings.ToLower(nameOf(p.ID)))
-	}
-	var had []string // that were resources, so that one which is gone goes from the list as well
-	if len(r.Private) > 0 {
-		if err := json.Unmarshal(r.Private, &had); err != nil {
-			return arm.Result{}, err
-		}
-	}
-	merged := []any{}
-	put := func(p *arm.Resource) {
-		if !p.Deleting {
-			merged = append(merged, object{"name": nameOf(p.ID), "id": p.ID.String(), "type": f.kind, "properties": json.RawMessage(p.Properties)})
-		}
-	}
-	for _, inline := range o.list(f.list) {
-		name := strings.ToLower(inline.text("name"))
-		if p := own[name]; p != nil {
-			put(p)
-			delete(own, name)
-			continue
-		}
-		if slices.Contains(had, name) {
-			continue
-		}
-		merged = append(merged, inline)
-	}
-	for _, p := range parts {
-		if own[strings.ToLower(nameOf(p.ID))] != nil {
-			put(p)
-		}
-	}
-	o[f.list] = merged
-	if r.Properties, err = o.encode(); err != nil {
-		return arm.Result{}, err
-	}
-	r.Private, err = json.Marshal(names)
-	return arm.Result{Done: true}, err
-}
-
-// partReconciler tells the parent, and refuses to delete a subnet in use.
-type partReconciler struct{ *Fake }
-
-// Reconcile implements arm.Reconciler.
-func (f partReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resource) (arm.Result, error) {
-	if r.Deleting {
-		if result, err := deletion(f.usedNetwork(ctx, v, r)); err != nil || !result.Done {
-			return result, err
-		}
-	}
-	parent, err := parentOf(r.ID)
-	if err != nil {
-		return arm.Result{}, err
-	}
-	v.Enqueue(parent)
-	return arm.Result{Done: true}, nil
+	err := f.refreshFirewalls(ctx, v, r.ID)
+	return arm.Result{Done: err == nil}, err
 }

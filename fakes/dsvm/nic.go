@@ -70,7 +70,11 @@ func (f *Fake) admitNIC(ctx context.Context, v arm.View, _ arm.Call, old, next *
 		if o["virtualMachine"] == nil {
 			delete(o, "virtualMachine")
 		}
-		o.child("dnsSettings").fillAll(map[string]any{"dnsServers": []any{}, "appliedDnsServers": []any{}})
+		dns := o.child("dnsSettings")
+		dns.fillAll(map[string]any{"dnsServers": []any{}, "appliedDnsServers": []any{}})
+		if dns["internalDomainNameSuffix"] = before.child("dnsSettings")["internalDomainNameSuffix"]; dns["internalDomainNameSuffix"] == nil {
+			dns["internalDomainNameSuffix"] = f.hex(26) + ".dx.internal.cloudapp.net"
+		}
 		o["macAddress"] = before["macAddress"]
 		if o["macAddress"] == nil {
 			digits := strings.ToUpper(f.hex(6))
@@ -249,6 +253,9 @@ func (f nicReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resourc
 		o["primary"] = true
 	}
 	if r.Properties, err = o.encode(); err != nil {
+		return arm.Result{}, err
+	}
+	if err := f.refreshFirewalls(ctx, v, r.ID); err != nil {
 		return arm.Result{}, err
 	}
 	return arm.Result{Done: true}, wakePublic(v, r)

@@ -3,15 +3,23 @@ package dsvm
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"regexp"
+	"syscall"
 
 	"lazulite.dev/emulator/arm"
 	"lazulite.dev/emulator/hardware"
 )
 
-// publicIPPrivate is what is kept of a public address out of sight.
-type publicIPPrivate struct{ Port int }
+// publicIPPrivate is what is kept of a public address out of sight: the port of
+// the VM that has it, and where a static one is kept for a VM to come.
+type publicIPPrivate struct {
+	Port    int
+	Kept    string `json:",omitempty"` // address
+	KeptFor int    `json:",omitempty"` // port
+}
 
 func labelRule() *regexp.Regexp { return regexp.MustCompile(`^[a-z][a-z0-9-]{1,61}[a-z0-9]$`) }
 
@@ -48,7 +56,7 @@ func (f *Fake) admitPublicIP(_ context.Context, _ arm.View, _ arm.Call, old, nex
 
 // publicIPReconciler gives the address the place at which its VM really
 // listens. A dynamic one is lost when the VM is deallocated, as in Azure; a
-// static one is known only from the VM's first start on.
+// static one is kept from the start, for whichever VM is started with it.
 type publicIPReconciler struct{ *Fake }
 
 // Reconcile implements arm.Reconciler.
@@ -63,6 +71,12 @@ func (f publicIPReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Re
 	o, err := parse(r.Properties)
 	if err != nil {
 		return arm.Result{}, err
+	}
+	var kept publicIPPrivate
+	if len(r.Private) > 0 {
+		if err := json.Unmarshal(r.Private, &kept); err != nil {
+			return arm.Result{}, err
+		}
 	}
 	delete(o, "ipConfiguration")
 	port := 0
@@ -85,14 +99,104 @@ func (f publicIPReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Re
 			}
 		}
 	}
-	if port == 0 && o.text("publicIPAllocationMethod") != "Static" {
+	switch static := o.text("publicIPAllocationMethod") == "Static"; {
+	case port != 0 && static:
+		kept.Kept, kept.KeptFor = o.text("ipAddress"), port
+	case port != 0:
+	case !static:
 		delete(o, "ipAddress")
+		kept = publicIPPrivate{}
+	case kept.Kept == "":
+		if kept.Kept, kept.KeptFor, err = f.reserve(ctx, v, r.ID); err != nil {
+			return arm.Result{}, err
+		}
+		fallthrough
+	default:
+		o["ipAddress"], port = kept.Kept, kept.KeptFor
 	}
 	if r.Properties, err = o.encode(); err != nil {
 		return arm.Result{}, err
 	}
-	r.Private, err = json.Marshal(publicIPPrivate{Port: port})
-	return arm.Result{Done: true}, err
+	kept.Port = port
+	r.Private, err = json.Marshal(kept)
+	return arm.Result{Done: true}, errors.Join(err, f.refreshFirewalls(ctx, v, r.ID))
+}
+
+// reserve draws a place for a static address, where a machine will be able to listen.
+func (f *Fake) reserve(ctx context.Context, v arm.View, of arm.ID) (address string, port int, err error) {
+	taken, err := f.reserved(ctx, v, of)
+	if err != nil {
+		return "", 0, err
+	}
+	own := !f.cfg.HighPorts
+	for range addressTries {
+		address, port = f.candidate(own, taken)
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", machineFile{Address: address, Port: port}.endpoint())
+		if err == nil {
+			return address, port, l.Close()
+		}
+		own = own && errors.Is(err, syscall.EADDRINUSE)
+	}
+	return "", 0, &arm.Error{Status: 409, Code: "PublicIPAddressCannotBeAllocated", Message: fmt.Sprintf("No free address was found for %s.", of)}
+}
+
+// reserved are the places that static addresses keep.
+func (f *Fake) reserved(ctx context.Context, v arm.View, of arm.ID) (map[string]bool, error) {
+	sub, err := subscriptionID(of)
+	if err != nil {
+		return nil, err
+	}
+	all, err := v.List(ctx, sub, typePublicIP)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]bool{}
+	for _, a := range all {
+		var kept publicIPPrivate
+		if len(a.Private) == 0 {
+			continue
+		}
+		if err := json.Unmarshal(a.Private, &kept); err != nil {
+			return nil, err
+		}
+		if kept.Kept != "" {
+			out[machineFile{Address: kept.Kept, Port: kept.KeptFor}.endpoint()] = true
+		}
+	}
+	return out, nil
+}
+
+// staticAddress is the place that is kept for a VM, "" if none.
+func (f *Fake) staticAddress(ctx context.Context, v arm.View, p private) (address string, port int, err error) {
+	for _, s := range p.NICs {
+		var n nicProperties
+		if _, err := f.properties(ctx, v, s, &n); err != nil {
+			return "", 0, err
+		}
+		for _, c := range n.IPConfigurations {
+			if c.Properties.PublicIPAddress == nil {
+				continue
+			}
+			id, err := arm.ParseID(c.Properties.PublicIPAddress.ID)
+			if err != nil {
+				return "", 0, err
+			}
+			a, err := v.Get(ctx, id)
+			if isNotFound(err) || err == nil && len(a.Private) == 0 {
+				continue
+			} else if err != nil {
+				return "", 0, err
+			}
+			var kept publicIPPrivate
+			if err := json.Unmarshal(a.Private, &kept); err != nil {
+				return "", 0, err
+			}
+			if kept.Kept != "" {
+				return kept.Kept, kept.KeptFor, nil
+			}
+		}
+	}
+	return "", 0, nil
 }
 
 // configWith is the id of the interface's configuration that has a public address, "" if none.
@@ -122,21 +226,4 @@ func (f *Fake) usedPublicIP(ctx context.Context, v arm.View, r *arm.Resource) (w
 		}
 	}
 	return wait, nil
-}
-
-func (f *Fake) renderPublicIP(_ arm.Call, r *arm.Resource) (any, error) {
-	o, err := parse(r.Properties)
-	if err != nil {
-		return nil, err
-	}
-	var p publicIPPrivate
-	if len(r.Private) > 0 {
-		if err := json.Unmarshal(r.Private, &p); err != nil {
-			return nil, err
-		}
-	}
-	if r.State != "" {
-		o["provisioningState"] = r.State
-	}
-	return envelope(r, typePublicIP, o, portTag(r.Tags, p.Port)), nil
 }

@@ -99,6 +99,11 @@ func (f *Fake) listSizes(_ context.Context, c arm.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return sizesOf(location), nil
+}
+
+// sizesOf is VirtualMachineSizeListResult.
+func sizesOf(location string) object {
 	value := []object{}
 	for _, s := range hardware.Sizes(location) {
 		value = append(value, object{
@@ -106,7 +111,7 @@ func (f *Fake) listSizes(_ context.Context, c arm.Call) (any, error) {
 			"resourceDiskSizeInMB": s.ResourceDiskMB, "memoryInMB": s.MemoryMB, "maxDataDiskCount": s.MaxDataDisks,
 		})
 	}
-	return object{"value": value}, nil
+	return object{"value": value}
 }
 
 func (f *Fake) location(c arm.Call, what string) (string, error) {

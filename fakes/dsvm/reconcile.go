@@ -29,10 +29,12 @@ func next(p private, power, size string, deleting bool) string {
 		return "resize"
 	case p.Want == "running" && power != "running":
 		return "start"
-	case p.Restarts > p.Restarted:
-		return "restart"
+	case p.Again != "":
+		return p.Again
 	case p.Changes > p.Changed:
 		return "update"
+	case p.Command != nil:
+		return "runCommand"
 	}
 	return ""
 }
@@ -64,6 +66,10 @@ func (f vmReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resource
 		p.Step = ""
 		return arm.Result{Done: true}, p.store(r)
 	}
+	if step == "runCommand" {
+		p.Step = step
+		return f.runCommand(ctx, m, r, &p)
+	}
 	now := f.cfg.Clock.Now()
 	if p.Step != step {
 		p.Step, p.Due = step, now.Add(f.delay(step))
@@ -71,7 +77,7 @@ func (f vmReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resource
 	if wait := p.Due.Sub(now); wait > 0 {
 		return arm.Result{RequeueAfter: wait}, p.store(r)
 	}
-	err = f.perform(ctx, step, m, r, &p)
+	err = f.perform(ctx, v, step, m, r, &p)
 	var final *arm.Error
 	if err != nil && !errors.As(err, &final) {
 		return arm.Result{}, err // to be tried again as it stands
@@ -84,7 +90,20 @@ func (f vmReconciler) Reconcile(ctx context.Context, v arm.View, r *arm.Resource
 	}
 	// What the network interfaces read must be stored before they are woken.
 	p.Wake, p.TellBy = append(p.Wake, p.NICs...), now.Add(tellLimit)
-	return arm.Result{RequeueAfter: soon}, p.store(r)
+	disks, err := f.disksToMake(step, r)
+	return arm.Result{RequeueAfter: soon, Create: disks}, errors.Join(err, p.store(r))
+}
+
+// disksToMake are the managed disks that come with a step.
+func (f vmReconciler) disksToMake(step string, r *arm.Resource) ([]*arm.Resource, error) {
+	if step != "create" && step != "update" && step != "resize" {
+		return nil, nil
+	}
+	o, err := parse(r.Properties)
+	if err != nil {
+		return nil, err
+	}
+	return implicitDisks(r, o)
 }
 
 // soon brings a reconciler back as soon as its result is stored.
@@ -186,18 +205,21 @@ func (p *private) giveUp(power string, why *arm.Error) {
 	p.Failure = &failure{why.Status, why.Code, why.Message}
 	p.LastFailure = p.Failure
 	p.Created, p.Want = true, power
-	p.Changed, p.Restarted = p.Changes, p.Restarts
+	p.Changed, p.Again, p.Command = p.Changes, "", nil
 }
 
 // perform does one step for real. What is the machine's fault and won't mend by
 // itself comes back as an *arm.Error.
-func (f vmReconciler) perform(ctx context.Context, step string, m *machine, r *arm.Resource, p *private) (err error) {
+func (f vmReconciler) perform(ctx context.Context, v arm.View, step string, m *machine, r *arm.Resource, p *private) (err error) {
 	switch step {
-	case "create", "start", "restart", "resize":
+	case "create", "start", "restart", "redeploy", "reimage", "resize":
 		if f.fails(step) {
 			return allocationFailed("We do not have sufficient capacity for the requested VM size in this region. Read more about improving likelihood of allocation success at http://aka.ms/allocation-guidance")
 		}
 		if err := f.ready(ctx, step, m, r, p); err != nil {
+			return err
+		}
+		if err := f.connect(ctx, v, m, r.ID, *p); err != nil {
 			return err
 		}
 		if step == "resize" {
@@ -211,8 +233,8 @@ func (f vmReconciler) perform(ctx context.Context, step string, m *machine, r *a
 		}
 		file := m.snapshot()
 		p.Address, p.Port = file.Address, file.Port
-		if step == "restart" {
-			p.Restarted = p.Restarts
+		if step == p.Again {
+			p.Again = ""
 		}
 		if step == "create" {
 			p.Created, p.Changed, p.Provisioned = true, p.Changes, f.cfg.Clock.Now()
@@ -223,6 +245,7 @@ func (f vmReconciler) perform(ctx context.Context, step string, m *machine, r *a
 		return m.deallocate(ctx)
 	case "update":
 		p.Changed = p.Changes
+		return errors.Join(f.refreshFirewall(ctx, v, *p), m.save(func(file *machineFile) { file.SerialBlob = serialURL(r, *p) }))
 	case "delete":
 		if err := m.remove(ctx); err != nil {
 			return err
@@ -239,9 +262,22 @@ func (f vmReconciler) ready(ctx context.Context, step string, m *machine, r *arm
 		return m.save(func(file *machineFile) {
 			file.VM, file.Subscription, file.Location, file.Size = r.ID.String(), subscriptionOf(r.ID), r.Location, p.Size
 			file.User, file.PasswordHash, file.Keys = p.User, p.PasswordHash, p.Keys
+			file.Computer, file.CustomData, file.SerialBlob = computerName(r), p.CustomData, serialURL(r, *p)
 		})
 	case "restart":
 		return m.stop(ctx)
+	case "redeploy":
+		return m.deallocate(ctx)
+	case "reimage":
+		if err := m.stop(ctx); err != nil {
+			return err
+		}
+		if err := m.erase(); err != nil {
+			return err
+		}
+		return m.save(func(file *machineFile) {
+			file.User, file.PasswordHash, file.Keys, file.Users, file.CustomData = p.User, p.PasswordHash, p.Keys, nil, p.CustomData
+		})
 	case "resize":
 		held := m.power() != "deallocated"
 		if err := m.deallocate(ctx); err != nil {
@@ -255,6 +291,33 @@ func (f vmReconciler) ready(ctx context.Context, step string, m *machine, r *arm
 		}
 	}
 	return nil
+}
+
+// connect gives a machine that is about to start its place in the network: the
+// firewall, and the static address that is kept for it.
+func (f vmReconciler) connect(ctx context.Context, v arm.View, m *machine, vm arm.ID, p private) error {
+	if err := f.refreshFirewall(ctx, v, p); err != nil {
+		return err
+	}
+	address, port, err := f.staticAddress(ctx, v, p)
+	if err != nil || m.power() == "running" {
+		return err
+	}
+	if address == "" {
+		taken, err := f.reserved(ctx, v, vm)
+		m.avoid(taken)
+		return err
+	}
+	return m.save(func(file *machineFile) { file.Address, file.Port = address, port })
+}
+
+// computerName is the host's name of a VM.
+func computerName(r *arm.Resource) string {
+	o, err := parse(r.Properties)
+	if err != nil {
+		return nameOf(r.ID)
+	}
+	return o.child("osProfile").text("computerName")
 }
 
 // startError tells what failed in the words of the service.

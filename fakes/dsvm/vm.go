@@ -1,10 +1,12 @@
 package dsvm
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"regexp"
 	"strings"
 	"time"
@@ -39,6 +41,9 @@ type vmProperties struct {
 		OSDisk         struct {
 			OSType       string `json:"osType"`
 			CreateOption string `json:"createOption"`
+			VHD          *struct {
+				URI string `json:"uri"`
+			} `json:"vhd"`
 		} `json:"osDisk"`
 	} `json:"storageProfile"`
 	OSProfile      *osProfile `json:"osProfile"`
@@ -59,6 +64,7 @@ type osProfile struct {
 	ComputerName         string          `json:"computerName"`
 	AdminUsername        string          `json:"adminUsername"`
 	AdminPassword        *string         `json:"adminPassword"`
+	CustomData           *string         `json:"customData"`
 	WindowsConfiguration json.RawMessage `json:"windowsConfiguration"`
 	LinuxConfiguration   struct {
 		DisablePasswordAuthentication *bool `json:"disablePasswordAuthentication"`
@@ -85,11 +91,14 @@ type private struct {
 	Keys         []string `json:",omitempty"`
 	Size         string
 	NICs         []string
-	Want         string // power: running, stopped, deallocated
-	Changes      int    // writes asked for after the first
-	Changed      int    // and done
-	Restarts     int    // asked for
-	Restarted    int    // and done
+	Want         string   // power: running, stopped, deallocated
+	Changes      int      // writes asked for after the first
+	Changed      int      // and done
+	Again        string   `json:",omitempty"` // restart, redeploy or reimage, when asked for
+	CustomData   []byte   `json:",omitempty"`
+	Generalized  bool     `json:",omitempty"`
+	Commands     int      `json:",omitempty"` // run commands asked for
+	Command      *command `json:",omitempty"` // the one under way
 	Created      bool
 	Gone         bool
 	Step         string    `json:",omitempty"` // under way
@@ -151,15 +160,29 @@ func (f *Fake) admitVM(ctx context.Context, v arm.View, c arm.Call, old, next *a
 	if err != nil {
 		return err
 	}
-	if err := admitImage(w); err != nil {
+	if err := admitImage(w, old == nil); err != nil {
 		return err
 	}
+	before := object{}
+	var from source
 	if old == nil {
+		if from, err = f.sourceOf(ctx, v, w.StorageProfile.ImageReference, next); err != nil {
+			return err
+		}
 		err = admitProfile(w, c, next, o, &p)
 	} else {
+		if before, err = parse(old.Properties); err != nil {
+			return err
+		}
 		err = keepProfile(w, old, o, &p)
 	}
 	if err != nil {
+		return err
+	}
+	if err := f.admitMembership(ctx, v, o, before, next); err != nil {
+		return err
+	}
+	if err := admitDiagnostics(o, c.Version); err != nil {
 		return err
 	}
 	p.Wake, p.TellBy = append(p.Wake, p.NICs...), f.cfg.Clock.Now().Add(tellLimit) // those it had
@@ -173,7 +196,10 @@ func (f *Fake) admitVM(ctx context.Context, v arm.View, c arm.Call, old, next *a
 		p.ID = f.newID()
 	}
 	p.Size = size.Name
-	f.fillVM(o, p, size, next)
+	if err := f.fillDisks(ctx, v, o, before, from, size, next); err != nil {
+		return err
+	}
+	f.fillVM(o, p, size)
 	if next.Properties, err = o.encode(); err != nil {
 		return err
 	}
@@ -198,7 +224,7 @@ func (f *Fake) admitSize(next *arm.Resource, w vmProperties) (hardware.VMSize, e
 	return size, nil
 }
 
-func admitImage(w vmProperties) error {
+func admitImage(w vmProperties, first bool) error {
 	i := w.StorageProfile.ImageReference
 	windows := strings.EqualFold(w.StorageProfile.OSDisk.OSType, "Windows") || w.OSProfile != nil && len(w.OSProfile.WindowsConfiguration) > 0 && string(w.OSProfile.WindowsConfiguration) != "null"
 	if i != nil {
@@ -213,9 +239,9 @@ func admitImage(w vmProperties) error {
 		return unsupported("osDisk.createOption", "A VM can't start from an existing disk here: createOption must be FromImage.")
 	case option != "" && !strings.EqualFold(option, "FromImage"):
 		return invalid("osDisk.createOption", "The value of parameter osDisk.createOption is invalid.")
-	case i == nil:
+	case i == nil && first:
 		return missing("imageReference")
-	case i.ID == "" && (i.Publisher == "" || i.Offer == "" || i.SKU == "" || i.Version == ""):
+	case i != nil && i.ID == "" && (i.Publisher == "" || i.Offer == "" || i.SKU == "" || i.Version == ""):
 		return invalid("imageReference", "The image reference must name an id, or publisher, offer, sku and version.")
 	}
 	return nil
@@ -234,7 +260,32 @@ func admitProfile(w vmProperties, c arm.Call, next *arm.Resource, o object, p *p
 	if err := credentials(w.OSProfile, c.Version, p); err != nil {
 		return err
 	}
+	if text := w.OSProfile.CustomData; text != nil && *text != "" {
+		var err error
+		if p.CustomData, err = customData(*text); err != nil {
+			return err
+		}
+	}
 	hideSecrets(os)
+	return nil
+}
+
+// admitDiagnostics checks where the serial log is to be kept; before 2020-06-01 that had to be said.
+func admitDiagnostics(o object, version string) error {
+	d, ok := o["diagnosticsProfile"].(map[string]any)
+	if !ok {
+		delete(o, "diagnosticsProfile")
+		return nil
+	}
+	boot := object(d).child("bootDiagnostics")
+	on, _ := boot["enabled"].(bool)
+	uri := boot.text("storageUri")
+	if on && uri == "" && arm.CompareVersions(version, "2020-06-01") < 0 {
+		return missing("diagnosticsProfile.bootDiagnostics.storageUri")
+	}
+	if u, err := url.Parse(uri); uri != "" && (err != nil || u.Host == "" || !strings.Contains(u.Host, ".blob.")) {
+		return invalid("bootDiagnostics.storageUri", fmt.Sprintf("The storage uri '%s' is invalid: it must be the URI of a storage account's blob service.", uri))
+	}
 	return nil
 }
 
@@ -268,6 +319,15 @@ func keepProfile(w vmProperties, old *arm.Resource, o object, p *private) error 
 		if secret := w.OSProfile.AdminPassword; secret != nil && !sshd.PasswordMatches(p.PasswordHash, *secret) {
 			return unchangeable("osProfile.adminPassword")
 		}
+		if text := w.OSProfile.CustomData; text != nil && *text != "" {
+			data, err := customData(*text)
+			if err != nil {
+				return err
+			}
+			if !bytes.Equal(data, p.CustomData) {
+				return unchangeable("osProfile.customData")
+			}
+		}
 		linux := os.child("linuxConfiguration")
 		kept := object(before.child("osProfile")).child("linuxConfiguration")
 		for name, value := range kept {
@@ -281,10 +341,10 @@ func keepProfile(w vmProperties, old *arm.Resource, o object, p *private) error 
 	if i, j := w.StorageProfile.ImageReference, was.StorageProfile.ImageReference; i != nil && j != nil && *i != *j {
 		return unchangeable("imageReference")
 	}
-	disk, kept := o.child("storageProfile").child("osDisk"), before.child("storageProfile").child("osDisk")
-	for name, value := range kept {
-		disk.fill(name, value)
+	if len(before) > 0 && w.StorageProfile.ImageReference == nil {
+		o.child("storageProfile").fill("imageReference", before.child("storageProfile")["imageReference"])
 	}
+	fillFrom(o.child("storageProfile").child("osDisk"), before.child("storageProfile").child("osDisk"))
 	return nil
 }
 
@@ -301,27 +361,11 @@ func (o object) fillAll(values map[string]any) {
 }
 
 // fillVM sets what the service adds to a VM's properties.
-func (f *Fake) fillVM(o object, p private, size hardware.VMSize, next *arm.Resource) {
+func (f *Fake) fillVM(o object, p private, size hardware.VMSize) {
 	delete(o, "instanceView")
 	delete(o, "provisioningState")
 	o["vmId"] = p.ID
 	o.child("hardwareProfile")["vmSize"] = size.Name
-	storage := o.child("storageProfile")
-	disk := storage.child("osDisk")
-	disk.fillAll(map[string]any{
-		"osType": "Linux", "createOption": "FromImage", "caching": "ReadWrite", "diskSizeGB": 30,
-		"name": nameOf(next.ID) + "_OsDisk_1_" + f.hex(32),
-	})
-	if disk["vhd"] == nil {
-		managed := disk.child("managedDisk")
-		kind := "Standard_LRS"
-		if size.Premium() {
-			kind = "Premium_LRS"
-		}
-		managed.fill("storageAccountType", kind)
-		managed.fill("id", scopeOf(next.ID)+"/providers/Microsoft.Compute/disks/"+disk.text("name"))
-	}
-	storage.fill("dataDisks", []any{})
 	os := o.child("osProfile")
 	os.child("linuxConfiguration").fillAll(map[string]any{"disablePasswordAuthentication": false, "provisionVMAgent": true})
 	os.fillAll(map[string]any{"secrets": []any{}, "allowExtensionOperations": true})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"lazulite.dev/emulator/aml/history"
@@ -197,13 +198,12 @@ func (p *supervisor) refused(err error) outcome {
 
 // follow stays with a started run until it ended.
 func (p *supervisor) follow(ctx context.Context) outcome {
-	ended := make(chan struct{})
-	defer close(ended)
-	p.s.wg.Add(1)
-	go func() {
-		defer p.s.wg.Done()
-		p.endOnWish(ctx, ended)
-	}()
+	ended, stop := context.WithCancel(ctx)
+	var ending sync.WaitGroup
+	// Nobody may connect to the machine once the run is over: its connection is released then.
+	defer ending.Wait()
+	defer stop()
+	ending.Go(func() { p.endOnWish(ended) })
 	var last Status
 	lost := time.Time{}
 	for {
@@ -238,10 +238,10 @@ func (p *supervisor) follow(ctx context.Context) outcome {
 	}
 }
 
-// endOnWish tells the machine once the run is to end, until it has heard.
-func (p *supervisor) endOnWish(ctx context.Context, ended <-chan struct{}) {
+// endOnWish tells the machine once the run is to end, until it has heard or ctx ends.
+func (p *supervisor) endOnWish(ctx context.Context) {
 	select {
-	case <-ended:
+	case <-ctx.Done():
 		return
 	case <-p.wish.Done():
 	}
@@ -251,16 +251,7 @@ func (p *supervisor) endOnWish(ctx context.Context, ended <-chan struct{}) {
 			return
 		}
 		p.s.log.Info("cancel", "run", p.rec.RunID, "machine", p.target.Name, "err", err)
-		timer := p.s.cfg.Clock.NewTimer(time.Second)
-		select {
-		case <-ended:
-			timer.Stop()
-			return
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-timer.C():
-		}
+		p.sleep(ctx, time.Second)
 	}
 }
 
