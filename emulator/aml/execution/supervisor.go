@@ -96,7 +96,13 @@ func (p *supervisor) work(ctx context.Context) outcome {
 	if err := json.Unmarshal(p.rec.Definition, c); err != nil {
 		return failed("ServiceError", "The run's definition cannot be read again.")
 	}
+	if err := p.s.restoreLogin(p.rec.key(), c); err != nil {
+		return failed("ServiceError", "The registry's password cannot be read again.")
+	}
 	p.def = &definition{Configuration: c, TargetDetails: p.rec.Details, raw: p.rec.Definition}
+	if err := p.def.check(p.rec.PrepareOnly); err != nil {
+		return p.refused(err)
+	}
 	var err error
 	if p.target, err = p.s.resolve(ctx, p.rec.Workspace, p.rec.Target, p.rec.Details); err != nil {
 		return p.refused(err)
