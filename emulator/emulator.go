@@ -58,6 +58,11 @@ type Config struct {
 	// Environment is NAME=value of what machines on the process engine have of
 	// this host: PATH, PYENV_ROOT, PIP_* and the like. Empty: a plain PATH.
 	Environment []string
+	// MachineMounts are what machines have of this host besides their disk, such as Docker's socket and command.
+	MachineMounts []engine.Mount
+	// StandIn names the image that a run in Docker takes for a base image which its
+	// machine does not have; nil: none stands for another.
+	StandIn func(image string) (standIn string, ok bool)
 	// Offline refuses to tunnel to hosts that are not emulated.
 	Offline bool
 	Logger  *slog.Logger
@@ -165,7 +170,7 @@ func (e *Emulator) build() error {
 	if e.aml, err = aml.New(aml.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Blob: e.blob, Dir: filepath.Join(e.dir, "runs"),
 		Tenant: id.Tenant, Issue: e.authority.Issue, Verify: e.authority.Verify,
 		ARM: roundTripper(func(r *http.Request) (*http.Response, error) { return e.arm.Transport().RoundTrip(r) }), ARMToken: e.serviceToken,
-		ProxyURL: func() string { return "http://" + e.front.Addr() }, BundleFile: e.front.BundleFile()}); err != nil {
+		ProxyURL: func() string { return "http://" + e.front.Addr() }, BundleFile: e.front.BundleFile(), StandIn: cfg.StandIn}); err != nil {
 		return err
 	}
 	if e.arm, err = arm.New(arm.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Tenant: id.Tenant,
