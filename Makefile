@@ -42,9 +42,10 @@ lint: setup
 clients: setup
 	scripts/clients
 
-# Images for the Docker engine come with it: this version has none to build.
-images:
-	@echo "no images yet: the process engine needs none"
+# The base image of the Docker engine's machines. Installs and starts Docker on a Debian machine as root.
+images: build
+	scripts/docker
+	$(BIN) images build
 
 # Nothing is generated yet but what is committed.
 generate:

@@ -89,7 +89,6 @@ type crashers struct {
 	mu     sync.Mutex
 	steps  map[string]int   // of each kind of client, over all rounds
 	logged map[string][]int // metrics acknowledged to the history client, by run
-	locals int
 }
 
 // work has all clients write until kill has been called.
@@ -501,11 +500,10 @@ func (k *crashers) checkLogged(c *client) {
 // checkRuns waits for the end of every acknowledged run.
 func (k *crashers) checkRuns(c *client) {
 	k.t.Helper()
-	marks, _ := os.ReadFile(filepath.Join(k.dir, "marks"))
 	ends, reasons := map[string]int{}, map[string]int{}
 	for _, run := range k.ledger.runs {
 		d := c.runEnd(run.id, 90*time.Second)
-		marks, _ = os.ReadFile(run.mark)
+		marks, _ := os.ReadFile(run.mark)
 		started := strings.Count(string(marks), run.id+"\n")
 		status, reason := d.text("status"), d.text("error.error.message")
 		ends[strings.TrimRight(run.id, "0123456789")+status]++
@@ -541,7 +539,6 @@ func (k *crashers) checkRuns(c *client) {
 func (k *crashers) checkMachine(c *client, name string) {
 	k.t.Helper()
 	if name == "power" {
-		k.t.Helper()
 		a := c.do("POST {P}/Microsoft.Compute/virtualMachines/power/start", "")
 		if a.status >= 300 {
 			k.t.Fatalf("start: %s", a)

@@ -1,12 +1,20 @@
 package emulator_test
 
 import (
+	"archive/zip"
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"lazulite.dev/emulator"
 )
 
 // Ensure that bad input to the resource manager gets the real service's status,
@@ -221,4 +229,63 @@ func TestOneOfManyGetsAnAccount(t *testing.T) {
 	}
 	c.must(202, "PUT "+u(0), storageBody)
 	c.state(u(0), "Succeeded")
+}
+
+// Ensure that a project that would leave its folder, or fill the machine, is refused before anything is made of it.
+func TestProjectRefusals(t *testing.T) {
+	dir := t.TempDir()
+	_, c := up(t, func(cfg *emulator.Config) { cfg.Dir = dir })
+	c.workspace()
+	pack := func(h zip.FileHeader, content string) []byte {
+		var b bytes.Buffer
+		z := zip.NewWriter(&b)
+		// Raw, so that the header may lie.
+		h.Method, h.CRC32, h.CompressedSize64 = zip.Store, crc32.ChecksumIEEE([]byte(content)), uint64(len(content))
+		if h.UncompressedSize64 == 0 {
+			h.UncompressedSize64 = h.CompressedSize64
+		}
+		w, err := z.CreateRaw(&h)
+		if err == nil {
+			_, err = w.Write([]byte(content))
+		}
+		if err := errors.Join(err, z.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	link := zip.FileHeader{Name: "data"}
+	link.SetMode(fs.ModeSymlink | 0o777)
+	device := zip.FileHeader{Name: "data"}
+	device.SetMode(fs.ModeDevice | 0o666)
+	for _, row := range []struct {
+		name    string
+		zip     []byte
+		status  int
+		message string
+	}{
+		{"up", pack(zip.FileHeader{Name: "../evil"}, "x"), 400, "'../evil' of project.zip would be unpacked outside"},
+		{"up from below", pack(zip.FileHeader{Name: "a/b/../../../evil"}, "x"), 400, "outside"},
+		{"backslashes", pack(zip.FileHeader{Name: `a\..\..\evil`}, "x"), 400, "outside"},
+		{"absolute", pack(zip.FileHeader{Name: "/etc/evil"}, "x"), 400, "outside"},
+		{"drive", pack(zip.FileHeader{Name: "C:/evil"}, "x"), 400, "outside"},
+		{"symbolic link", pack(link, "/etc/passwd"), 400, "'data' of project.zip is a link or a device"},
+		{"device", pack(device, ""), 400, "is a link or a device"},
+		{"bomb", pack(zip.FileHeader{Name: "big", UncompressedSize64: 400 << 20}, "x"), 413, "unpacks to more than 300 MB"},
+		{"no zip", []byte("PK\x03\x04"), 400, "project.zip is not a zip"},
+		{"cut off", zipped(map[string]string{"train.py": strings.Repeat("x", 1000)})[:100], 400, "project.zip is not a zip"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			c.t = t
+			body, ctype := form(part{filename: "definition.json", content: definition("target", "train.py")}, part{filename: "project.zip", content: row.zip})
+			a := c.do("POST {execution}/experiments/exp/run", body, ctype)
+			if a.status != row.status || !strings.Contains(a.text("error.message"), row.message) {
+				t.Errorf("want %d %q: %s", row.status, row.message, a)
+			}
+			left, _ := filepath.Glob(filepath.Join(dir, "runs", "*", "*"))
+			runs := c.do("GET {history}/experiments", nil)
+			if len(left) != 0 || strings.Contains(string(runs.body), "exp\"") {
+				t.Errorf("left: %v %s", left, runs)
+			}
+		})
+	}
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // stateFolders of a data folder are what Reset removes; identity.json and tls stay.
-var stateFolders = []string{"state", "blobs", "process", "machines", "runs"}
+var stateFolders = []string{"state", "blobs", "process", "docker", "machines", "runs"}
 
 // Reset removes all state from a data folder. It is refused with ErrLocked
 // while an emulator has the folder open.

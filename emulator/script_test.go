@@ -175,7 +175,7 @@ func TestCancel(t *testing.T) {
 func TestManyMetrics(t *testing.T) {
 	total, writers := 100_000, 64
 	if slow || testing.Short() {
-		total = 5000
+		total = 2000
 	}
 	_, c := up(t)
 	c.workspace()

@@ -76,9 +76,9 @@ func (s storageAccounts) admit(ctx context.Context, v arm.View, c arm.Call, old,
 		return err
 	} else if taken {
 		return errAccountTaken(name)
-	} else if owner, err := s.owner(ctx, v, name); err != nil {
+	} else if wanted, err := s.wanted(ctx, v, name); err != nil {
 		return err
-	} else if owner != nil {
+	} else if wanted {
 		return errAccountTaken(name)
 	}
 	var sku struct{ Name, Tier string }
@@ -133,39 +133,18 @@ func (s storageAccounts) taken(ctx context.Context, name string) (bool, error) {
 	return err == nil, err
 }
 
-// owner is the resource that a name belongs to, nil if it is free. Two that are
-// made at the same instant in two groups are told apart here: the first has it.
-func (s storageAccounts) owner(ctx context.Context, v arm.View, name string) (*arm.Resource, error) {
+// wanted says that a resource in whatever group has the name, or is about to get it.
+func (s storageAccounts) wanted(ctx context.Context, v arm.View, name string) (bool, error) {
 	all, err := v.List(ctx, arm.ID{}, "Microsoft.Storage/storageAccounts")
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	var first *arm.Resource
 	for _, r := range all {
-		if r.ID.Name() == name && r.State != "Failed" && (first == nil || before(r, first)) {
-			first = r
+		if r.ID.Name() == name && r.State != "Failed" {
+			return true, nil
 		}
 	}
-	return first, nil
-}
-
-func before(a, b *arm.Resource) bool {
-	rank := func(r *arm.Resource) int {
-		switch {
-		case r.Deleting: // it may be one that was made too late
-			return 2
-		case r.State == "Creating":
-			return 1
-		}
-		return 0
-	}
-	if x, y := rank(a), rank(b); x != y {
-		return x < y
-	}
-	if !a.Created.Equal(b.Created) {
-		return a.Created.Before(b.Created)
-	}
-	return a.ID.Key() < b.ID.Key()
+	return false, nil
 }
 
 func errAccountTaken(name string) *arm.Error {
@@ -177,23 +156,23 @@ func badContent(err error) *arm.Error {
 	return &arm.Error{Status: http.StatusBadRequest, Code: "InvalidRequestContent", Message: "The request content was invalid and could not be deserialized: '" + err.Error() + "'."}
 }
 
-// Reconcile makes the account's keys, or takes the account's contents away.
-func (s storageAccounts) Reconcile(ctx context.Context, v arm.View, r *arm.Resource) (arm.Result, error) {
-	owner, err := s.owner(ctx, v, r.ID.Name())
-	if err != nil {
-		return arm.Result{}, err
-	}
-	own := owner == nil || owner.ID.Equal(r.ID)
-	switch {
-	case !r.Deleting && !own:
-		return arm.Result{}, errAccountTaken(r.ID.Name())
-	case !r.Deleting:
-		err := s.blob.EnsureAccount(ctx, r.ID.Name())
-		return arm.Result{Done: err == nil}, err
-	case own:
-		if err := s.blob.DeleteAccount(ctx, r.ID.Name()); err != nil && !errors.Is(err, store.ErrNotFound) {
-			return arm.Result{}, err
+// Reconcile makes the account's keys, or takes the account's contents away. Of
+// two resources that were accepted at the same instant with one name, one gets the account.
+func (s storageAccounts) Reconcile(ctx context.Context, _ arm.View, r *arm.Resource) (arm.Result, error) {
+	name, owner := r.ID.Name(), r.ID.Key()
+	if !r.Deleting {
+		err := s.blob.ClaimAccount(ctx, name, owner)
+		if errors.Is(err, blob.ErrOwned) {
+			return arm.Result{}, errAccountTaken(name)
 		}
+		return arm.Result{Done: err == nil}, err
+	}
+	has, err := s.blob.AccountOwner(ctx, name)
+	if err == nil && (has == owner || has == "") {
+		err = s.blob.DeleteAccount(ctx, name)
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return arm.Result{}, err
 	}
 	return arm.Result{Done: true}, nil
 }

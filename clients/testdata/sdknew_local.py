@@ -6,9 +6,9 @@ import sys
 import tempfile
 import time
 
-from azureml.core import Experiment, Run, ScriptRunConfig
+from azureml.core import Environment, Experiment, Run, ScriptRunConfig
 from azureml.core.model import Model
-from azureml.core.runconfig import RunConfiguration
+from azureml.core.runconfig import DockerConfiguration, RunConfiguration
 
 from check import project, raises, workspace
 
@@ -63,7 +63,7 @@ def config():
     c = RunConfiguration()
     c.environment.python.user_managed_dependencies = True
     c.environment.python.interpreter_path = sys.executable
-    c.environment.environment_variables = {"MY_VARIABLE": "a 'quoted' value"}
+    c.environment_variables = {"MY_VARIABLE": "a 'quoted' value"}
     return c
 
 
@@ -139,7 +139,8 @@ got.update(description="better")
 assert Model(ws, id="local-model:1").tags == {"k": "v", "more": "tags"} and Model(ws, id="local-model:1").description == "better"
 assert [x.version for x in Model.list(ws, name="local-model", latest=True)] == [2]
 assert [x.version for x in Model.list(ws, run_id=run.id)] == [2, 1]
-uploaded = Model.register(ws, model_path=target, model_name="uploaded", tags={"a": "b"}, description="from disk")
+os.chdir(os.path.dirname(target))
+uploaded = Model.register(ws, model_path="m.txt", model_name="uploaded", tags={"a": "b"}, description="from disk")
 assert [x.name for x in Model.list(ws, name="uploaded")] == ["uploaded"]
 assert open(uploaded.download(target_dir=tempfile.mkdtemp())).read() == "the model"
 uploaded.delete()
@@ -180,6 +181,32 @@ deadline = time.time() + 30
 while os.popen("pgrep -f '%s[^ ]*/loop.py\\|%s.*loop' || true" % (run_dir, looping.id)).read():
     assert time.time() < deadline, "the cancelled script is still running"
     time.sleep(0.2)
+
+# A command in the place of a script.
+command = exp.submit(ScriptRunConfig(source_directory=folder, command=["echo", "said $MY_VARIABLE;", "mkdir -p outputs && echo 1 > outputs/c.txt"], environment=None,
+                                     run_config=config()))
+command.wait_for_completion()
+assert "said a 'quoted' value" in str(command.get_details_with_logs()), command.get_details_with_logs()
+assert "outputs/c.txt" in command.get_file_names()
+
+# What is not emulated is refused, and nothing hangs.
+for change, words in ((lambda c: setattr(c, "node_count", 2), "nodes"), (lambda c: setattr(c, "communicator", "Mpi"), "processes"),
+                      (lambda c: setattr(c, "framework", "PySpark"), "PySpark"), (lambda c: setattr(c, "target", "nowhere"), "nowhere")):
+    c = config()
+    change(c)
+    raises(Exception, words, exp.submit, ScriptRunConfig(folder, "three.py", run_config=c))
+dockered = config()
+dockered.docker = DockerConfiguration(use_docker=True)
+dockered = exp.submit(ScriptRunConfig(folder, "three.py", run_config=dockered))
+raises(Exception, "Docker", dockered.wait_for_completion)
+raises(Exception, "No resource of the data plane", Environment("an-environment").register, ws)
+raises(Exception, "No resource", lambda: ws.get_default_keyvault().set_secret("a", "b"))
+
+# A child that is submitted from a parent.
+with exp.start_logging() as parent:
+    submitted = parent.submit_child(ScriptRunConfig(folder, "deep/new.py", run_config=config()))
+    submitted.wait_for_completion()
+assert [r.id for r in parent.get_children()] == [submitted.id]
 
 # An interactive run.
 with exp.start_logging(snapshot_directory=folder) as live:

@@ -29,7 +29,8 @@ type demoSDK struct {
 
 var demoSDKs = []demoSDK{
 	{minors: []int{6}, name: "azureml-core 0.1.68", requirements: requirements.SDK2018},
-	{minors: []int{10, 9, 8, 11}, name: "azureml-core 1.61", requirements: requirements.SDKNew},
+	{minors: []int{10, 11, 12, 13}, name: "azureml-core 1.61", requirements: requirements.SDKNew},
+	{minors: []int{9, 8}, name: "azureml-core 1.61", requirements: requirements.SDKNewLoose},
 }
 
 func (m *Main) demoCommand() *cobra.Command {
@@ -67,10 +68,6 @@ func (m *Main) demo(ctx context.Context) error {
 // demoEnvironment makes, once, a virtual environment with the newest SDK that
 // an interpreter of this machine can have: 0.1.68 itself where Python 3.6 is.
 func (m *Main) demoEnvironment(ctx context.Context) (string, demoSDK, error) {
-	cache := m.Getenv("XDG_CACHE_HOME")
-	if cache == "" {
-		cache = filepath.Join(m.Getenv("HOME"), ".cache")
-	}
 	found := m.pythons(ctx)
 	var tried []string
 	for _, sdk := range demoSDKs {
@@ -79,7 +76,7 @@ func (m *Main) demoEnvironment(ctx context.Context) (string, demoSDK, error) {
 				if p.major != 3 || p.minor != minor {
 					continue
 				}
-				venv := filepath.Join(cache, "lazulite", fmt.Sprintf("demo-py3.%d", minor))
+				venv := filepath.Join(m.cacheDir(), fmt.Sprintf("demo-py3.%d", minor))
 				interpreter := filepath.Join(venv, "bin", "python")
 				err := m.ensureVenv(ctx, p, venv, sdk)
 				if err == nil {
@@ -90,7 +87,7 @@ func (m *Main) demoEnvironment(ctx context.Context) (string, demoSDK, error) {
 		}
 	}
 	if len(tried) == 0 {
-		return "", demoSDK{}, errors.New("the demo needs Python 3.6, 3.8, 3.9, 3.10 or 3.11, and none is on PATH or in pyenv's folder (pyenv install 3.6.15)")
+		return "", demoSDK{}, errors.New("the demo needs Python 3.6 or one of 3.8 to 3.13, and none is on PATH or in pyenv's folder (pyenv install 3.6.15)")
 	}
 	return "", demoSDK{}, errors.New("no azureml SDK can be installed here:\n  " + strings.Join(tried, "\n  "))
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lazulite.dev/emulator/engine"
+	"lazulite.dev/emulator/engine/docker"
 	"lazulite.dev/emulator/hardware"
 )
 
@@ -154,10 +157,17 @@ func (m *Main) examineFolder() finding {
 }
 
 func (m *Main) examineDocker(ctx context.Context) finding {
-	f := finding{Name: "docker", For: "runs in containers, which this version does not have yet"}
-	out, err := exec.CommandContext(ctx, "docker", "version", "--format", "{{.Server.Version}}").Output()
-	f.OK, f.Detail = err == nil, "engine "+strings.TrimSpace(string(out))
-	if err != nil {
+	f := finding{Name: "docker", For: "machines in containers (up --engine docker); without it they are processes of this host"}
+	cfg, err := m.dockerConfig("", "")
+	if err == nil {
+		err = docker.Probe(ctx, cfg)
+	}
+	switch {
+	case err == nil:
+		f.OK, f.Detail = true, "a daemon answers and has the base image"
+	case errors.Is(err, engine.ErrNoImage):
+		f.Detail, f.Mend = "a daemon answers, but has no base image", "lazulite images build"
+	default:
 		f.Detail, f.Mend = "no engine answers", "apt-get install docker.io && service docker start"
 	}
 	return f
@@ -165,6 +175,10 @@ func (m *Main) examineDocker(ctx context.Context) finding {
 
 func examineGPU() finding {
 	f := finding{Name: "gpu", For: "GPU sizes that really have one"}
+	if sees, why := hardware.SeesGPUs(); !sees {
+		f.Detail, f.Mend = why, "build lazulite with cgo (CGO_ENABLED=1 and a C compiler)"
+		return f
+	}
 	gpus, err := hardware.New(hardware.Config{}).GPUs()
 	switch {
 	case err != nil:

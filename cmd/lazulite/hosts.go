@@ -1,12 +1,11 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"net"
-	"strings"
 
 	"github.com/spf13/cobra"
+
+	"lazulite.dev/emulator/front"
 )
 
 // hostNames are the names that every client asks for; a storage account or a
@@ -23,9 +22,6 @@ resolve to the emulator, for clients that can use no proxy. They come to port 44
 emulator with --also ADDRESS:443.`,
 		Example: "  lazulite hosts --region eastus2 --account mystorage | sudo tee -a /etc/hosts",
 		RunE: func(*cobra.Command, []string) error {
-			if net.ParseIP(ip) == nil {
-				return errors.New("--ip is no IP address")
-			}
 			all := append([]string{}, hostNames...)
 			for _, r := range regions {
 				all = append(all, r+".experiments.azureml.net", r+".modelmanagement.azureml.net")
@@ -33,13 +29,12 @@ emulator with --also ADDRESS:443.`,
 			for _, a := range accounts {
 				all = append(all, a+".blob.core.windows.net")
 			}
-			for _, n := range append(all, names...) {
-				if strings.ContainsAny(n, " \t\n") || n == "" {
-					return fmt.Errorf("%q is no host name", n)
-				}
-				_, _ = fmt.Fprintf(m.Stdout, "%s\t%s\n", ip, n)
+			lines, err := front.HostsLines(ip, append(all, names...))
+			if err != nil {
+				return err
 			}
-			return nil
+			_, err = fmt.Fprint(m.Stdout, lines)
+			return err
 		},
 	}
 	cmd.Flags().StringVar(&ip, "ip", "127.0.0.1", "address that the names resolve to")

@@ -29,6 +29,7 @@ const nullSignal = syscall.Signal(0)
 type upFlags struct {
 	ephemeral, offline, detach, verbose bool
 	listen, engine, lifecycle           string
+	dockerHost, imageMap                string
 	also                                []string
 	seed                                int64
 	readyFD                             int
@@ -52,6 +53,8 @@ func (m *Main) upCommand() *cobra.Command {
 	fl.StringVar(&f.listen, "listen", defaultListen, "host:port of the one port that speaks proxy, TLS and management")
 	fl.StringSliceVar(&f.also, "also", nil, "more host:port to listen on, such as 127.0.0.1:443")
 	fl.StringVar(&f.engine, "engine", "auto", "what machines run on: auto, process, docker or simulated")
+	fl.StringVar(&f.dockerHost, "docker-host", "", "where Docker listens (default: DOCKER_HOST, then Docker's own sockets)")
+	fl.StringVar(&f.imageMap, "map", "", "JSON file of image names and the images that stand for them (see lazulite images)")
 	fl.StringVar(&f.lifecycle, "lifecycle", "fast", "how long things take: fast (no delays), real (as Azure did) or chaos")
 	fl.Int64Var(&f.seed, "seed", 0, "seed of all randomness (0: from the clock, and printed)")
 	fl.BoolVar(&f.offline, "offline", false, "refuse every host that is not emulated")
@@ -60,20 +63,6 @@ func (m *Main) upCommand() *cobra.Command {
 	fl.IntVar(&f.readyFD, "ready-fd", 0, "file descriptor to tell readiness on")
 	_ = fl.MarkHidden("ready-fd")
 	return cmd
-}
-
-// pickEngine turns --engine into an engine; nil is the embedded default.
-func pickEngine(name string) (engine.Engine, error) {
-	switch name {
-	case "auto", "process", "":
-		return nil, nil
-	case "simulated":
-		return engine.NewSimulated(engine.Config{}), nil
-	case "docker":
-		return nil, errors.New("this version has no docker engine yet: use --engine process")
-	default:
-		return nil, fmt.Errorf("--engine %q: it is auto, process, docker or simulated", name)
-	}
 }
 
 func (m *Main) up(ctx context.Context, f upFlags) (err error) {
@@ -89,16 +78,18 @@ func (m *Main) up(ctx context.Context, f upFlags) (err error) {
 	}
 	// A server that mostly sleeps should not hold twice what it needs.
 	debug.SetGCPercent(50)
-	eng, err := pickEngine(f.engine)
-	if err != nil {
-		return err
-	}
 	level := slog.LevelWarn
 	if f.verbose {
 		level = slog.LevelDebug
 	}
-	cfg := emulator.Config{Listen: f.listen, Also: f.also, Dir: m.dir(), Seed: f.seed, Lifecycle: f.lifecycle, Engine: eng, Offline: f.offline, Environment: m.machineEnv(),
-		Logger: slog.New(slog.NewTextHandler(m.Stderr, &slog.HandlerOptions{Level: level}))}
+	logger := slog.New(slog.NewTextHandler(m.Stderr, &slog.HandlerOptions{Level: level}))
+	standIn, err := m.standIn(f.imageMap)
+	if err != nil {
+		return err
+	}
+	cfg := emulator.Config{Listen: f.listen, Also: f.also, Dir: m.dir(), Seed: f.seed, Lifecycle: f.lifecycle, Offline: f.offline, Environment: m.machineEnv(), Logger: logger,
+		MachineMounts: m.dockerOfMachines(f.dockerHost), StandIn: standIn,
+		MakeEngine: func(dir string) (engine.Engine, error) { return m.pickEngine(ctx, f, logger, dir) }}
 	if f.ephemeral {
 		cfg.Dir = ""
 	}
@@ -153,7 +144,7 @@ func (m *Main) detach(ctx context.Context, f upFlags) error {
 		return err
 	}
 	defer func() { _ = r.Close() }()
-	args := []string{"up", "--data", m.dir(), "--listen", f.listen, "--engine", f.engine, "--lifecycle", f.lifecycle,
+	args := []string{"up", "--data", m.dir(), "--listen", f.listen, "--engine", f.engine, "--docker-host", f.dockerHost, "--map", f.imageMap, "--lifecycle", f.lifecycle,
 		"--seed", fmt.Sprint(f.seed), "--ready-fd", "3", fmt.Sprintf("--ephemeral=%t", f.ephemeral), fmt.Sprintf("--offline=%t", f.offline), fmt.Sprintf("--verbose=%t", f.verbose)}
 	for _, a := range f.also {
 		args = append(args, "--also", a)

@@ -6,8 +6,10 @@
 // ARM for the machine that DsvmCompute.create asks for, SSH for the runs. So
 // it imports no fake and no engine, and a target can be swapped for a real one.
 //
-// The wire is that of azureml-core 0.1.68 (api-version 2018-03-01-preview);
-// what later SDKs expect differently is rows of versions.go.
+// The wire is that of azureml-core 0.1.68 (api-version 2018-03-01-preview) and
+// of the last SDK v1, 1.61: what differs in the control plane is rows of
+// versions.go, what 1.61 asks of the data plane is routes beside those of 2018
+// over the same records, so that each reads what the other wrote.
 //
 // It is not AML in full: HyperDrive, pipelines, AutoML, images and web
 // services answer as not supported.
@@ -58,6 +60,8 @@ type Config struct {
 	// and BundleFile the PEM file that it has to trust.
 	ProxyURL   func() string
 	BundleFile string
+	// StandIn names the image that stands for a base image which a machine does not have; nil: none does.
+	StandIn func(image string) (standIn string, ok bool)
 }
 
 // Service is all of Azure Machine Learning.
@@ -87,7 +91,7 @@ func New(cfg Config) (*Service, error) {
 		return nil, err
 	}
 	if s.execution, err = execution.New(execution.Config{Store: cfg.Store, Clock: cfg.Clock, Logger: s.log, Dir: filepath.Join(cfg.Dir, "projects"),
-		Runs: s.history, Assets: s.assets, Computes: s, ProxyURL: cfg.ProxyURL, BundleFile: cfg.BundleFile, Endpoint: func(ws plane.Workspace) string { return experimentsURL(ws.Location) }}); err != nil {
+		Runs: s.history, Assets: s.assets, Computes: s, ProxyURL: cfg.ProxyURL, BundleFile: cfg.BundleFile, StandIn: cfg.StandIn, Endpoint: func(ws plane.Workspace) string { return experimentsURL(ws.Location) }}); err != nil {
 		return nil, err
 	}
 	s.mux = plane.NewMux(plane.Config{Clock: cfg.Clock, Verify: cfg.Verify, Find: s.workspace}, s.log)

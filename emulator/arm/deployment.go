@@ -349,13 +349,13 @@ func (e *Engine) validateDeployment(_ context.Context, _ View, c Call, r *Resour
 }
 
 func (e *Engine) validatePlanned(p *planned) error {
-	provider := e.catalog.providers[fold(p.ID.Provider())]
+	namespace, short, _ := strings.Cut(p.Type, "/") // of the type: a resource group's id has none
+	provider := e.catalog.providers[fold(namespace)]
 	if provider == nil {
-		return errNamespace(p.ID.Provider())
+		return errNamespace(namespace)
 	}
 	t := e.catalog.types[fold(p.Type)]
 	if t == nil {
-		_, short, _ := strings.Cut(p.Type, "/")
 		return errType(provider.Namespace, short, p.Version)
 	}
 	if !versionFormat.MatchString(p.Version) || !t.Versions.Contains(p.Version) {

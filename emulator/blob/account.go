@@ -14,9 +14,22 @@ import (
 
 var accountName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]{3,24}$`) })
 
+// ErrOwned says that an account belongs to another owner.
+var ErrOwned = errors.New("blob: the account belongs to another")
+
 // EnsureAccount makes the account with two random keys if it is not there.
 // A name that Azure would refuse is an *Error of code AccountNameInvalid.
 func (s *Service) EnsureAccount(ctx context.Context, name string) error {
+	err := s.ClaimAccount(ctx, name, "")
+	if errors.Is(err, ErrOwned) {
+		return nil
+	}
+	return err
+}
+
+// ClaimAccount is EnsureAccount for an owner: of many that claim a name at the
+// same time one gets it, and the others ErrOwned.
+func (s *Service) ClaimAccount(ctx context.Context, name, owner string) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
@@ -24,28 +37,49 @@ func (s *Service) EnsureAccount(ctx context.Context, name string) error {
 	if !accountName().MatchString(name) {
 		return fail("AccountNameInvalid").with("AccountName", name)
 	}
-	if _, err := s.account(ctx, name); !errors.Is(err, store.ErrNotFound) {
-		return err
-	}
-	a := &account{Name: name, ID: s.files.newID(), Created: s.cfg.Clock.Now()}
-	for i := range a.Keys {
-		key, err := newKey()
-		if err != nil {
-			return err
-		}
-		a.Keys[i] = key
-	}
 	s.dirMu.Lock()
 	defer s.dirMu.Unlock()
-	_, err := s.cfg.Store.Put(ctx, accountKey(name), encode(a), store.Absent)
-	if errors.Is(err, store.ErrConflict) {
-		return nil // another caller made it in between
+	old, err := s.readAccount(ctx, name)
+	switch {
+	case err == nil && old.Owner == "" && owner != "":
+		// Ensured before its owner came: it is his.
+		a := *old
+		a.Owner = owner
+		return s.writeAccount(ctx, &a, store.Any)
+	case err == nil && old.Owner != owner:
+		return fmt.Errorf("%w: %s", ErrOwned, name)
+	case !errors.Is(err, store.ErrNotFound):
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("blob: account %s: %w", name, err)
+	a := &account{Name: name, ID: s.files.newID(), Created: s.cfg.Clock.Now(), Owner: owner}
+	for i := range a.Keys {
+		if a.Keys[i], err = newKey(); err != nil {
+			return err
+		}
 	}
-	s.accounts[name] = a
+	return s.writeAccount(ctx, a, store.Absent)
+}
+
+// writeAccount wants dirMu.
+func (s *Service) writeAccount(ctx context.Context, a *account, rev int64) error {
+	if _, err := s.cfg.Store.Put(ctx, accountKey(a.Name), encode(a), rev); err != nil {
+		return fmt.Errorf("blob: account %s: %w", a.Name, err)
+	}
+	s.accounts[a.Name] = a
 	return nil
+}
+
+// AccountOwner is the owner that an account was made for; store.ErrNotFound if it is not there.
+func (s *Service) AccountOwner(ctx context.Context, name string) (string, error) {
+	if err := s.enter(); err != nil {
+		return "", err
+	}
+	defer s.leave()
+	a, err := s.account(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	return a.Owner, nil
 }
 
 func newKey() (string, error) {
@@ -108,11 +142,7 @@ func (s *Service) changeAccount(ctx context.Context, name string, change func(*a
 	}
 	a := *old
 	change(&a)
-	if _, err := s.cfg.Store.Put(ctx, accountKey(name), encode(a), store.Any); err != nil {
-		return fmt.Errorf("blob: account %s: %w", name, err)
-	}
-	s.accounts[name] = &a
-	return nil
+	return s.writeAccount(ctx, &a, store.Any)
 }
 
 // Keys returns the account's two keys, base64 as Azure shows them; store.ErrNotFound if there is no such account.

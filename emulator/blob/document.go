@@ -21,6 +21,7 @@ type account struct {
 	ID      string    `json:"id"`
 	Keys    [2]string `json:"keys"`
 	Created time.Time `json:"created"`
+	Owner   string    `json:"owner,omitempty"`
 	// Service is what Set Blob Service Properties wrote, as XML; empty: the defaults.
 	Service string `json:"service,omitempty"`
 }

@@ -280,3 +280,39 @@ func TestManyAppendBlobs(t *testing.T) {
 		}
 	}
 }
+
+// Ensure that an account has one owner: the first to claim it, or the first after it was only ensured.
+func TestOwners(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	claim := func(name, owner string, want error) {
+		t.Helper()
+		if err := w.s.ClaimAccount(ctx, name, owner); !errors.Is(err, want) {
+			t.Errorf("%s claims %s: %v, want %v", owner, name, err, want)
+		}
+	}
+	claim("first", "a", nil)
+	claim("first", "b", blob.ErrOwned)
+	claim("first", "a", nil)
+	if err := w.s.EnsureAccount(ctx, "first"); err != nil {
+		t.Error(err)
+	}
+	if err := w.s.EnsureAccount(ctx, "second"); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := w.s.Keys(ctx, "second")
+	if err != nil {
+		t.Fatal(err)
+	}
+	claim("second", "b", nil)
+	claim("second", "a", blob.ErrOwned)
+	if now, err := w.s.Keys(ctx, "second"); err != nil || now != keys {
+		t.Errorf("the claim changed the keys: %v", err)
+	}
+	if owner, err := w.s.AccountOwner(ctx, "second"); owner != "b" || err != nil {
+		t.Errorf("owner %q, %v", owner, err)
+	}
+	if _, err := w.s.AccountOwner(ctx, "third"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("an owner of nothing: %v", err)
+	}
+}

@@ -1,7 +1,7 @@
 // Package engine is the seam between lazulite and what really runs: a
 // container of a node, of a container group, or the machine behind a VM.
 //
-// Two engines live here. Process runs commands of this host, each container a
+// Two engines live here, a third in package docker. Process runs commands of this host, each container a
 // folder and a set of processes of its own; Simulated runs nothing and follows
 // a script on the Clock. What an Exit, a log or a state says comes from what
 // ran (or, simulated, from the script), never from hope.
@@ -34,6 +34,8 @@ var (
 	ErrNoImage  = errors.New("engine: no such image")
 	ErrNotFound = errors.New("engine: command not found")
 	ErrInvalid  = errors.New("engine: invalid specification")
+	ErrGone     = errors.New("engine: the container is gone")
+	ErrNoEngine = errors.New("engine: the engine does not answer")
 )
 
 // Config of an engine of this package.
@@ -81,7 +83,25 @@ type Spec struct {
 	Mounts  []Mount
 	Limits  hardware.Limits
 	Labels  map[string]string
+	// Ports of the container that Addr will be asked for. Those of the process engine are the host's own.
+	Ports []int
+	// Hostname and User are the container's; the process engine has its host's and ignores them.
+	Hostname, User string
+	// Networks to join, made if they are not there. None is the engine's own
+	// choice. The process engine has the host's alone and refuses others.
+	Networks []Network
 }
+
+// Network that containers of one emulator share, in which each finds the
+// others by their aliases. HostNetwork is the host's own, without aliases.
+type Network struct {
+	Name    string
+	Aliases []string
+}
+
+// HostNetwork as a Network's name is the network of the host: the container's
+// loopback is the host's, and its ports are the host's ports.
+const HostNetwork = "host"
 
 // Mount of a host folder. The process engine makes a link for a relative
 // Target, takes an absolute one only where it is the Source itself, and can't
@@ -150,4 +170,39 @@ type TTY struct {
 type Addresser interface {
 	// Addr returns host and port at which the host reaches the container's port.
 	Addr(ctx context.Context, port int) (string, error)
+}
+
+// Adopter is an Engine whose containers outlive it when the emulator is
+// killed: the next engine of the same instance finds them running.
+type Adopter interface {
+	// Found names what ran before this engine and has not been adopted yet.
+	Found(ctx context.Context) ([]string, error)
+	// Adopt takes over one of them by its Spec.Name; ErrGone if it isn't there.
+	Adopt(ctx context.Context, name string) (Container, error)
+	// Sweep removes what has not been adopted. Close does it too.
+	Sweep(ctx context.Context) error
+}
+
+// Copier is a Container into and out of which files can be copied, as tar
+// streams whose headers carry mode, owner and time.
+type Copier interface {
+	// CopyIn unpacks a tar stream in a folder that exists.
+	CopyIn(ctx context.Context, folder string, tar io.Reader) error
+	// CopyOut packs a file or folder, under its base name. A link is followed.
+	CopyOut(ctx context.Context, path string) (io.ReadCloser, error)
+}
+
+// Statser is a Container that knows what it uses.
+type Statser interface {
+	Stats(ctx context.Context) (Stats, error)
+}
+
+// Stats of a container since its start, except for Memory, which is now's.
+type Stats struct {
+	At               time.Time
+	CPU              time.Duration // of all cores together
+	Memory, Limit    int64         // bytes; without the page cache that can be dropped
+	Processes        int
+	Received, Sent   int64 // bytes, of all networks
+	ReadBytes, Wrote int64 // bytes, of block devices
 }

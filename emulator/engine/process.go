@@ -51,7 +51,7 @@ func NewProcess(cfg Config) (*Process, error) {
 	}
 	p := &Process{cfg: cfg, instance: cfg.InstanceID, containers: map[string]*processContainer{}}
 	if p.instance == "" {
-		if p.instance, err = keptID(filepath.Join(dir, "instance")); err != nil {
+		if p.instance, err = InstanceID(filepath.Join(dir, "instance")); err != nil {
 			return nil, err
 		}
 	}
@@ -68,8 +68,8 @@ func NewProcess(cfg Config) (*Process, error) {
 // unclean is the file that is there from the first Start to the end of Close.
 func (p *Process) unclean() string { return filepath.Join(p.cfg.Dir, "unclean") }
 
-// keptID reads the file's id, or makes one and keeps it.
-func keptID(file string) (string, error) {
+// InstanceID reads the file's id, or makes one and keeps it there.
+func InstanceID(file string) (string, error) {
 	data, err := os.ReadFile(file)
 	if id := strings.TrimSpace(string(data)); err == nil && id != "" {
 		return id, nil
@@ -201,6 +201,11 @@ func (p *Process) check(spec Spec) error {
 		return fmt.Errorf("%w: %q is no name for a container", ErrInvalid, spec.Name)
 	case spec.Image != "" && !slices.Contains(p.cfg.Images, spec.Image):
 		return fmt.Errorf("%w: the process engine has this host alone, not %q", ErrNoImage, spec.Image)
+	}
+	for _, n := range spec.Networks {
+		if n.Name != HostNetwork {
+			return fmt.Errorf("%w: the process engine has the host's network alone, not %q", ErrInvalid, n.Name)
+		}
 	}
 	for _, m := range spec.Mounts {
 		if !filepath.IsAbs(m.Source) {

@@ -197,6 +197,9 @@ func (m *machine) boot(ctx context.Context) (err error) {
 	}
 	container, err := m.fake.cfg.Engine.Start(ctx, engine.Spec{
 		Name: "vm-" + f.ID, Dir: home, Env: env, Limits: limits, Labels: map[string]string{"lazulite.vm": f.VM},
+		// The sshd in front of it listens on the host's loopback, also for what a
+		// login forwards to the machine, and serves the disk as the host has it.
+		Mounts: append([]engine.Mount{{Source: m.dir, Target: m.dir}}, m.fake.cfg.Mounts...), Networks: []engine.Network{{Name: engine.HostNetwork}},
 	})
 	if err != nil {
 		return err

@@ -1,12 +1,15 @@
 package dsvm
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"lazulite.dev/emulator/engine"
 )
 
 // A Data Science VM has "python" on its PATH (Anaconda's). Where this host has
@@ -16,8 +19,26 @@ var pythons = []string{"python3.6", "python3.5", "python3"}
 // tools is a folder that comes last on the machine's PATH.
 func (m *machine) tools() string { return filepath.Join(m.dir, "bin") }
 
+// onHost says whether machines are processes of this host: only then is there
+// anything of it that they can use. An engine that is opened at the first
+// container is opened by this question.
+func (m *machine) onHost() bool {
+	e := m.fake.cfg.Engine
+	if lazy, ok := e.(*engine.Lazy); ok {
+		opened, err := lazy.Engine(context.Background())
+		if err != nil {
+			return false // Start meets the same error, and tells it
+		}
+		e = opened
+	}
+	return e.Name() == "process"
+}
+
 // hostEnv is what the machine has of this host, its own tools after it.
 func (m *machine) hostEnv() []string {
+	if !m.onHost() {
+		return nil
+	}
 	var env []string
 	path := ""
 	for _, v := range m.fake.cfg.Environment {
@@ -35,6 +56,9 @@ func (m *machine) hostEnv() []string {
 
 // prepareTools makes the stand-in for python where one is needed.
 func (m *machine) prepareTools() error {
+	if !m.onHost() {
+		return nil
+	}
 	if err := os.MkdirAll(m.tools(), 0o700); err != nil {
 		return err
 	}
@@ -72,6 +96,9 @@ func (m *machine) onPath(name string) string {
 // writeProfile has login shells keep what the machine has of the host, where
 // the host's own /etc/profile sets PATH anew. A profile that is there is its user's.
 func (m *machine) writeProfile(home string) error {
+	if !m.onHost() {
+		return nil
+	}
 	var b strings.Builder
 	b.WriteString("# Written once, when the machine was made: yours to change.\n")
 	for _, v := range m.hostEnv() {

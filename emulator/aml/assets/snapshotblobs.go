@@ -34,10 +34,11 @@ func (s *Service) registerSnapshotBlobs(m *plane.Mux) {
 // incoming is where blobs of a snapshot wait for its tree.
 func incoming(ws plane.Workspace) string { return "incoming/" + strings.ToLower(ws.GUID) + "/" }
 
+// fileNode is a file and its blob. The size that SDK 1.x sends with it is not
+// looked at: the file may have grown since it was uploaded.
 type fileNode struct {
 	FullName string `json:"fullName"`
 	BlobURI  string `json:"blobUri"`
-	FileSize *int64 `json:"fileSize,omitempty"`
 }
 
 func (s *Service) getBlobs(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
@@ -178,9 +179,6 @@ func (s *Service) takeBlob(ctx context.Context, ws plane.Workspace, up *upload, 
 	}
 	if up.bytes += size; up.bytes > maxSnapshotBytes {
 		return "", tooManyBytes()
-	}
-	if n.FileSize != nil && *n.FileSize != size {
-		return "", plane.BadRequest(target+".FileSize", "The file '%s' has %d bytes, not %d.", n.FullName, size, *n.FileSize)
 	}
 	up.parts[path] = part{file: f.Name(), sum: hex.EncodeToString(sum.Sum(nil)), size: size}
 	return name, f.Close()

@@ -32,13 +32,20 @@ type sshDriver struct {
 	proxy func() string
 
 	mu    sync.Mutex
-	links map[string]*connection // by run id
+	links map[string]*link // by run id
+}
+
+// link is a job's connection. It is made by one at a time: a second one would find its port taken.
+type link struct {
+	mu       sync.Mutex
+	c        *connection
+	released bool
 }
 
 var _ Driver = (*sshDriver)(nil)
 
 func newSSHDriver(st *store.Store, c clock.Clock, log *slog.Logger, proxy func() string) *sshDriver {
-	return &sshDriver{store: st, clock: c, log: log, proxy: proxy, links: map[string]*connection{}}
+	return &sshDriver{store: st, clock: c, log: log, proxy: proxy, links: map[string]*link{}}
 }
 
 // runFolder is where a run lives on its machine, as a shell expands it.
@@ -80,14 +87,36 @@ func (d *sshDriver) known(ctx context.Context, m machine, key ssh.PublicKey) err
 
 // link returns the job's connection with its tunnel, made anew if it broke. port 0 takes any.
 func (d *sshDriver) link(ctx context.Context, j Job, port int) (*connection, error) {
-	d.mu.Lock()
-	c := d.links[j.RunID]
-	d.mu.Unlock()
-	if c != nil && c.alive() {
-		return c, nil
+	for {
+		d.mu.Lock()
+		l := d.links[j.RunID]
+		if l == nil {
+			l = &link{}
+			d.links[j.RunID] = l
+		}
+		d.mu.Unlock()
+		l.mu.Lock()
+		if l.released {
+			l.mu.Unlock()
+			continue
+		}
+		defer l.mu.Unlock()
+		if l.c != nil && l.c.alive() {
+			return l.c, nil
+		}
+		if l.c != nil {
+			l.c.close()
+			l.c = nil
+		}
+		var err error
+		l.c, err = d.open(ctx, j.Machine, port)
+		return l.c, err
 	}
-	d.unlink(j.RunID)
-	c, err := d.connect(ctx, j.Machine)
+}
+
+// open connects and, if there is a proxy to lead to, opens the tunnel.
+func (d *sshDriver) open(ctx context.Context, m machine, port int) (*connection, error) {
+	c, err := d.connect(ctx, m)
 	if err != nil {
 		return nil, err
 	}
@@ -99,20 +128,36 @@ func (d *sshDriver) link(ctx context.Context, j Job, port int) (*connection, err
 			return nil, err
 		}
 	}
-	d.mu.Lock()
-	d.links[j.RunID] = c
-	d.mu.Unlock()
 	return c, nil
 }
 
 func (d *sshDriver) unlink(runID string) {
 	d.mu.Lock()
-	c := d.links[runID]
+	l := d.links[runID]
 	delete(d.links, runID)
 	d.mu.Unlock()
-	if c != nil {
-		c.close()
+	if l == nil {
+		return
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.released = true
+	if l.c != nil {
+		l.c.close()
+	}
+}
+
+// linked is the job's connection if it has one.
+func (d *sshDriver) linked(runID string) *connection {
+	d.mu.Lock()
+	l := d.links[runID]
+	d.mu.Unlock()
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.c
 }
 
 // hands runs control/remote.py on the machine with arguments that its shell expands.
@@ -280,10 +325,7 @@ func (d *sshDriver) Logs(ctx context.Context, j Job, h Handle, put func(string, 
 // Release implements Driver.
 func (d *sshDriver) Release(ctx context.Context, j Job, h Handle, finished bool) {
 	if finished {
-		d.mu.Lock()
-		c := d.links[j.RunID]
-		d.mu.Unlock()
-		if c != nil {
+		if c := d.linked(j.RunID); c != nil {
 			setup := runFolder(j.RunID) + "/azureml-setup/"
 			err := c.run(ctx, "rm -f "+setup+"credentials.json "+setup+"curl.conf "+setup+"*.zip", nil, nil)
 			if err != nil {

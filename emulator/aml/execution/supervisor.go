@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"lazulite.dev/emulator/aml/history"
@@ -15,6 +16,9 @@ import (
 
 // submitTries is how often a machine that does not answer is tried before the run fails.
 const submitTries = 4
+
+// endLimit is how long the end of a run may take, with its secrets removed from the machine.
+const endLimit = 10 * time.Second
 
 // supervisor carries one remote run from its record to its end.
 type supervisor struct {
@@ -69,6 +73,9 @@ func (p *supervisor) run(ctx context.Context) {
 		p.s.driver.Release(ctx, job, p.rec.Handle, false)
 		return
 	}
+	// It is over: a Close that comes now waits for the little that is left to do.
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), endLimit)
+	defer stop()
 	if _, err := p.s.cfg.Runs.SetStatus(ctx, p.rec.Workspace, p.rec.RunID, out.status, out.failure); err != nil {
 		var e *plane.Error
 		if !errors.As(err, &e) {
@@ -89,7 +96,13 @@ func (p *supervisor) work(ctx context.Context) outcome {
 	if err := json.Unmarshal(p.rec.Definition, c); err != nil {
 		return failed("ServiceError", "The run's definition cannot be read again.")
 	}
+	if err := p.s.restoreLogin(p.rec.key(), c); err != nil {
+		return failed("ServiceError", "The registry's password cannot be read again.")
+	}
 	p.def = &definition{Configuration: c, TargetDetails: p.rec.Details, raw: p.rec.Definition}
+	if err := p.def.check(p.rec.PrepareOnly); err != nil {
+		return p.refused(err)
+	}
 	var err error
 	if p.target, err = p.s.resolve(ctx, p.rec.Workspace, p.rec.Target, p.rec.Details); err != nil {
 		return p.refused(err)
@@ -191,13 +204,12 @@ func (p *supervisor) refused(err error) outcome {
 
 // follow stays with a started run until it ended.
 func (p *supervisor) follow(ctx context.Context) outcome {
-	ended := make(chan struct{})
-	defer close(ended)
-	p.s.wg.Add(1)
-	go func() {
-		defer p.s.wg.Done()
-		p.endOnWish(ctx, ended)
-	}()
+	ended, stop := context.WithCancel(ctx)
+	var ending sync.WaitGroup
+	// Nobody may connect to the machine once the run is over: its connection is released then.
+	defer ending.Wait()
+	defer stop()
+	ending.Go(func() { p.endOnWish(ended) })
 	var last Status
 	lost := time.Time{}
 	for {
@@ -232,10 +244,10 @@ func (p *supervisor) follow(ctx context.Context) outcome {
 	}
 }
 
-// endOnWish tells the machine once the run is to end, until it has heard.
-func (p *supervisor) endOnWish(ctx context.Context, ended <-chan struct{}) {
+// endOnWish tells the machine once the run is to end, until it has heard or ctx ends.
+func (p *supervisor) endOnWish(ctx context.Context) {
 	select {
-	case <-ended:
+	case <-ctx.Done():
 		return
 	case <-p.wish.Done():
 	}
@@ -245,16 +257,7 @@ func (p *supervisor) endOnWish(ctx context.Context, ended <-chan struct{}) {
 			return
 		}
 		p.s.log.Info("cancel", "run", p.rec.RunID, "machine", p.target.Name, "err", err)
-		timer := p.s.cfg.Clock.NewTimer(time.Second)
-		select {
-		case <-ended:
-			timer.Stop()
-			return
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-timer.C():
-		}
+		p.sleep(ctx, time.Second)
 	}
 }
 

@@ -127,11 +127,16 @@ func find(_ context.Context, s plane.Scope) (plane.Workspace, error) {
 
 func tokenOf(run string) string { return "run:" + workspace.GUID + ":" + run }
 
-// call is one exchange: token "" is the user's. The path is below root, and its query is escaped here.
+// call is one exchange: token "" is the user's. The path is below root, or
+// "/metric/v2.0" for that service's, and its query is escaped here.
 func (s *server) call(token, method, path, body string) (int, []byte) {
 	s.tb.Helper()
 	if token == "" {
 		token = "user"
+	}
+	base := root
+	if below, ok := strings.CutPrefix(path, "/metric/v2.0"); ok {
+		base, path = strings.Replace(root, "/history/v1.0", "/metric/v2.0", 1), below
 	}
 	path, query, _ := strings.Cut(path, "?")
 	if query != "" {
@@ -146,7 +151,7 @@ func (s *server) call(token, method, path, body string) (int, []byte) {
 	if body != "" {
 		r = strings.NewReader(body)
 	}
-	req, err := http.NewRequestWithContext(s.tb.Context(), method, s.URL+root+path, r)
+	req, err := http.NewRequestWithContext(s.tb.Context(), method, s.URL+base+path, r)
 	if err != nil {
 		s.tb.Fatal(err)
 	}

@@ -24,7 +24,7 @@ type query struct {
 	filter, orderBy, token string
 	// view of experiments: folded Default, All, ActiveOnly or ArchivedOnly.
 	view string
-	top                    int // 0: not said
+	top  int // 0: not said
 }
 
 // readQuery takes the options from the URL, their names in any case. $sortorder

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"lazulite.dev/emulator"
+)
+
+// run executes a command line in a world of its own.
+func run(t *testing.T, env map[string]string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	m := &Main{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs,
+		Getenv:  func(name string) string { return env[name] },
+		Environ: func() []string { return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + env["HOME"]} }}
+	code = m.Run(context.Background(), args)
+	return code, out.String(), errs.String()
+}
+
+func TestExec(t *testing.T) {
+	env := map[string]string{"HOME": t.TempDir()}
+	// Ensure the command runs in the environment, and its exit code is ours.
+	code, out, errs := run(t, env, "exec", "--", "sh", "-c", `echo "$HTTPS_PROXY|$AZURE_SUBSCRIPTION_ID|$MSI_ENDPOINT"; exit 7`)
+	parts := strings.Split(strings.TrimSpace(out), "|")
+	if code != 7 || len(parts) != 3 || !strings.HasPrefix(parts[0], "http://127.0.0.1:") || parts[1] == "" || !strings.HasSuffix(parts[2], "/msi/token") {
+		t.Fatalf("%d %q %q", code, out, errs)
+	}
+	t.Run("a signal's code is a shell's", func(t *testing.T) {
+		if code, _, _ := run(t, env, "exec", "--", "sh", "-c", "kill -9 $$"); code != 128+int(syscall.SIGKILL) {
+			t.Fatal(code)
+		}
+	})
+	t.Run("ErrNoCommand", func(t *testing.T) {
+		if code, _, errs := run(t, env, "exec", "--", "no-such-command-here"); code != 1 || !strings.Contains(errs, "no-such-command-here") {
+			t.Fatal(code, errs)
+		}
+	})
+}
+
+func TestEnvFormats(t *testing.T) {
+	vars := []emulator.Var{{Name: "A", Value: `it's "$x" \ y`}}
+	var out bytes.Buffer
+	for _, row := range []struct{ format, want string }{
+		{"json", `{"A":"it's \"$x\" \\ y"}`},
+		{"powershell", "$env:A = 'it''s \"$x\" \\ y'\n"},
+		{"dotenv", `A="it's \"\$x\" \\ y"` + "\n"},
+	} {
+		out.Reset()
+		if err := printEnv(&out, vars, row.format); err != nil {
+			t.Fatal(err)
+		}
+		got := out.String()
+		if row.format == "json" {
+			var compact bytes.Buffer
+			if err := json.Compact(&compact, out.Bytes()); err != nil {
+				t.Fatal(err)
+			}
+			got = compact.String()
+		}
+		if got != row.want {
+			t.Errorf("%s: %q, want %q", row.format, got, row.want)
+		}
+	}
+	// Ensure a real shell reads back what was meant.
+	out.Reset()
+	if err := printEnv(&out, vars, "shell"); err != nil {
+		t.Fatal(err)
+	}
+	read, err := exec.Command("sh", "-c", out.String()+`printf %s "$A"`).Output()
+	if err != nil || string(read) != vars[0].Value {
+		t.Errorf("shell read %q: %v", read, err)
+	}
+	if err := printEnv(&out, vars, "yaml"); err == nil {
+		t.Error("an unknown format was taken")
+	}
+}
+
+// TestLife drives the built binary through a whole life on one folder.
+func TestLife(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "lazulite")
+	build := exec.Command("go", "build", "-o", binary, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // quicker, and shows that it builds without
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	dir := filepath.Join(t.TempDir(), "data")
+	lazulite := func(args ...string) (string, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, binary, append([]string{"--data", dir}, args...)...)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	want := func(ok bool, words string, args ...string) {
+		t.Helper()
+		out, err := lazulite(args...)
+		if (err == nil) != ok || !strings.Contains(out, words) {
+			t.Fatalf("lazulite %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	defer func() { _, _ = lazulite("down") }()
+	want(false, "lazulite up --detach", "env")
+	want(false, "--engine", "up", "--engine", "bogus")
+	want(false, "DOCKER_HOST or --docker-host", "up", "--engine", "docker", "--docker-host", "unix:///no/such.sock", "--listen", "127.0.0.1:0")
+	want(false, "bogus", "up", "--lifecycle", "bogus", "--listen", "127.0.0.1:0")
+	want(true, "lazulite is up at http://127.0.0.1:", "up", "--detach", "--engine", "process", "--listen", "127.0.0.1:0")
+	want(false, "up already", "up", "--detach", "--engine", "process", "--listen", "127.0.0.1:0")
+	want(false, "in use by another lazulite", "up", "--engine", "process", "--listen", "127.0.0.1:0")
+	want(false, "lazulite down", "reset")
+	want(true, "process", "status")
+	want(true, "export HTTPS_PROXY='http://127.0.0.1:", "env")
+	want(true, `"engine": "process"`, "status", "-o", "json")
+	want(true, "down", "down")
+	want(false, "no lazulite is up", "down")
+	want(true, "is gone", "reset")
+	if _, err := os.Stat(filepath.Join(dir, "state")); !os.IsNotExist(err) {
+		t.Errorf("reset left the state: %v", err)
+	}
+	for _, file := range []string{"identity.json", "tls/ca-key.pem"} {
+		st, err := os.Stat(filepath.Join(dir, file))
+		if err != nil || st.Mode().Perm() != 0o600 {
+			t.Errorf("%s after reset: %v %v", file, st, err)
+		}
+	}
+}
+
+func TestFlagsFromEnv(t *testing.T) {
+	env := map[string]string{"HOME": t.TempDir(), "LAZULITE_IP": "10.9.8.7"}
+	if code, out, _ := run(t, env, "hosts"); code != 0 || !strings.Contains(out, "10.9.8.7\tmanagement.azure.com") {
+		t.Fatal(code, out)
+	}
+	if code, out, _ := run(t, env, "hosts", "--ip", "10.1.1.1"); code != 0 || strings.Contains(out, "10.9.8.7") {
+		t.Fatal("a flag on the command line lost against its variable", code, out)
+	}
+}

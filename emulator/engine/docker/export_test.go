@@ -1,0 +1,4 @@
+package docker
+
+// What the tests of reading apt's sources need.
+var MachineSources = machineSources

@@ -1,0 +1,87 @@
+package docker
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+)
+
+// BaseImage is the image that Images.Build makes: what machines and nodes run.
+const BaseImage = "lazulite/base:latest"
+
+// Table says which local image stands for which name, in order: the first row that matches counts.
+type Table []Row
+
+// Row of a Table. Match is an image name as clients send it, or one with * for
+// any characters up to the next slash; the tag may be left out, and then any
+// will do. Case does not count, nor does docker.io/ or docker.io/library/ in front.
+type Row struct {
+	Match string `json:"match"`
+	Image string `json:"image"`
+}
+
+// DefaultTable maps the names that clients of 2018 send: the SDK's base images,
+// and the publishers' images of virtual machines (publisher:offer:sku:version).
+func DefaultTable() Table {
+	names := []string{
+		"", "ubuntu", "debian",
+		"mcr.microsoft.com/azureml/*", "mcr.microsoft.com/azureml/*/*", "mcr.microsoft.com/mmlspark/*",
+		"continuumio/*", "microsoft/mmlspark", "microsoft/azureml*",
+		"microsoft-dsvm:*", "microsoft-ads:*", "canonical:*", "credativ:*", "debian:debian-*",
+	}
+	var t Table
+	for _, n := range names {
+		t = append(t, Row{n, BaseImage})
+	}
+	return t
+}
+
+// ReadTable reads rows from JSON: a list of {"match": ..., "image": ...}. They
+// are put in front of the DefaultTable.
+func ReadTable(r io.Reader) (Table, error) {
+	var t Table
+	dec := json.NewDecoder(r)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&t); err != nil {
+		return nil, fmt.Errorf("image table: %w", err)
+	}
+	for i, row := range t {
+		if row.Image == "" {
+			return nil, fmt.Errorf("image table: row %d has no image", i+1)
+		}
+		if _, err := path.Match(fold(row.Match), ""); err != nil {
+			return nil, fmt.Errorf("image table: row %d: match %q: %w", i+1, row.Match, err)
+		}
+	}
+	return append(t, DefaultTable()...), nil
+}
+
+// Lookup gives the image that stands for a name.
+func (t Table) Lookup(name string) (string, bool) {
+	name = fold(name)
+	bare, _, _ := strings.Cut(name, "@")
+	if i := strings.LastIndex(bare, ":"); i > strings.LastIndex(bare, "/") {
+		bare = bare[:i]
+	}
+	i := slices.IndexFunc(t, func(r Row) bool {
+		match := fold(r.Match)
+		for _, n := range []string{name, bare} {
+			if ok, err := path.Match(match, n); ok && err == nil {
+				return true
+			}
+		}
+		return false
+	})
+	if i < 0 {
+		return "", false
+	}
+	return t[i].Image, true
+}
+
+func fold(name string) string {
+	name = strings.ToLower(strings.TrimSpace(name))
+	return strings.TrimPrefix(strings.TrimPrefix(name, "docker.io/"), "library/")
+}

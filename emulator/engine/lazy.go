@@ -1,0 +1,67 @@
+package engine
+
+import (
+	"context"
+	"sync"
+)
+
+// Lazy is an engine that is opened when the first container is started, so
+// that an emulator that starts none neither looks for a daemon nor waits for it.
+type Lazy struct {
+	open func(context.Context) (Engine, error)
+
+	mu     sync.Mutex
+	engine Engine
+	closed bool
+}
+
+// NewLazy returns an engine that open makes. An error of open is Start's, and
+// the next Start tries again.
+func NewLazy(open func(context.Context) (Engine, error)) *Lazy { return &Lazy{open: open} }
+
+// Name is the engine's, or "auto" as long as there is none.
+func (l *Lazy) Name() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.engine == nil {
+		return "auto"
+	}
+	return l.engine.Name()
+}
+
+// Start implements Engine.
+func (l *Lazy) Start(ctx context.Context, spec Spec) (Container, error) {
+	e, err := l.Engine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return e.Start(ctx, spec)
+}
+
+// Engine is the engine itself, opened if it was not yet.
+func (l *Lazy) Engine(ctx context.Context) (Engine, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, ErrStopped
+	}
+	if l.engine == nil {
+		e, err := l.open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		l.engine = e
+	}
+	return l.engine, nil
+}
+
+// Close implements Engine.
+func (l *Lazy) Close(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	if l.engine == nil {
+		return nil
+	}
+	return l.engine.Close(ctx)
+}
