@@ -55,6 +55,14 @@ func newDockerWorld(t *testing.T) (*world, *docker.Engine) {
 	return newWorld(t, dir, func(c *dsvm.Config) { c.Engine = e }), e
 }
 
+func TestFiftyContainersAtOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes minutes")
+	}
+	w, _ := newDockerWorld(t)
+	fiftyAtOnce(t, w)
+}
+
 func TestVMInContainer(t *testing.T) {
 	w, e := newDockerWorld(t)
 	vm := compute + "vm1"
