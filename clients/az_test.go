@@ -49,6 +49,7 @@ func (a azure) try(args ...string) ([]byte, error) {
 // throughProxy is the first way in: the public cloud's names through the CONNECT proxy.
 func throughProxy(t *testing.T, c client) (azure, *emulator.Emulator) {
 	bin := c.bin(t)
+	t.Parallel()
 	e := up(t)
 	return azure{t, bin, append(environ(t, e, bin), "AZURE_CONFIG_DIR="+t.TempDir())}, e
 }
@@ -56,6 +57,7 @@ func throughProxy(t *testing.T, c client) (azure, *emulator.Emulator) {
 // registeredCloud is the second: no proxy, az cloud register.
 func registeredCloud(t *testing.T, c client) (azure, *emulator.Emulator) {
 	bin := c.bin(t)
+	t.Parallel()
 	e := up(t)
 	var env []string
 	for _, v := range environ(t, e, bin) {

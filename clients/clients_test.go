@@ -45,7 +45,7 @@ func (c client) bin(t *testing.T) string {
 
 func up(t *testing.T) *emulator.Emulator {
 	t.Helper()
-	e, err := emulator.New(emulator.Config{Dir: t.TempDir()})
+	e, err := emulator.New(emulator.Config{Dir: t.TempDir(), Environment: hostEnv("PATH")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,10 +71,16 @@ func environ(t *testing.T, e *emulator.Emulator, bin string) []string {
 	for _, v := range e.Env() {
 		env = append(env, v.Name+"="+v.Value)
 	}
-	// The package client of this machine, where it is set up by variables.
-	for _, kept := range []string{"PIP_CERT", "PIP_INDEX_URL", "PIP_FIND_LINKS", "PIP_DEFAULT_TIMEOUT", "PYENV_ROOT", "LAZULITE_TEST_CONDA", "UV_INDEX_URL"} {
-		if v := os.Getenv(kept); v != "" {
-			env = append(env, kept+"="+v)
+	return append(env, hostEnv("LAZULITE_TEST_CONDA")...)
+}
+
+// hostEnv is how packages and interpreters are found on this machine, where
+// that is said by variables, and the variables named.
+func hostEnv(names ...string) []string {
+	var env []string
+	for _, name := range append([]string{"PIP_CERT", "PIP_INDEX_URL", "PIP_FIND_LINKS", "PIP_DEFAULT_TIMEOUT", "PYENV_ROOT", "UV_INDEX_URL"}, names...) {
+		if v := os.Getenv(name); v != "" {
+			env = append(env, name+"="+v)
 		}
 	}
 	return env
@@ -83,10 +89,16 @@ func environ(t *testing.T, e *emulator.Emulator, bin string) []string {
 func python(t *testing.T, c client, script string) {
 	t.Helper()
 	bin := c.bin(t)
+	t.Parallel()
 	e := up(t)
+	path, err := filepath.Abs(filepath.Join("testdata", script))
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "python"), filepath.Join("testdata", script))
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "python"), path)
+	cmd.Dir = t.TempDir() // the SDK leaves files where it runs
 	cmd.Env = environ(t, e, bin)
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.HasSuffix(strings.TrimSpace(string(out)), "ok") {

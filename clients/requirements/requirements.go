@@ -9,7 +9,13 @@ import _ "embed" // the lists
 //go:embed sdk2018.txt
 var SDK2018 string
 
-// SDKNew is the last azureml SDK v1.
+// SDKNew is the last azureml SDK v1, on Python 3.10 and later.
 //
 //go:embed sdknew.txt
 var SDKNew string
+
+// SDKNewLoose is the same SDK for Python 3.8 and 3.9, where the others of
+// SDKNew's versions can't be had: pip chooses them.
+//
+//go:embed sdknew-loose.txt
+var SDKNewLoose string

@@ -29,7 +29,8 @@ type demoSDK struct {
 
 var demoSDKs = []demoSDK{
 	{minors: []int{6}, name: "azureml-core 0.1.68", requirements: requirements.SDK2018},
-	{minors: []int{10, 9, 8, 11}, name: "azureml-core 1.61", requirements: requirements.SDKNew},
+	{minors: []int{10, 11, 12, 13}, name: "azureml-core 1.61", requirements: requirements.SDKNew},
+	{minors: []int{9, 8}, name: "azureml-core 1.61", requirements: requirements.SDKNewLoose},
 }
 
 func (m *Main) demoCommand() *cobra.Command {
@@ -86,7 +87,7 @@ func (m *Main) demoEnvironment(ctx context.Context) (string, demoSDK, error) {
 		}
 	}
 	if len(tried) == 0 {
-		return "", demoSDK{}, errors.New("the demo needs Python 3.6, 3.8, 3.9, 3.10 or 3.11, and none is on PATH or in pyenv's folder (pyenv install 3.6.15)")
+		return "", demoSDK{}, errors.New("the demo needs Python 3.6 or one of 3.8 to 3.13, and none is on PATH or in pyenv's folder (pyenv install 3.6.15)")
 	}
 	return "", demoSDK{}, errors.New("no azureml SDK can be installed here:\n  " + strings.Join(tried, "\n  "))
 }

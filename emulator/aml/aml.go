@@ -6,8 +6,10 @@
 // ARM for the machine that DsvmCompute.create asks for, SSH for the runs. So
 // it imports no fake and no engine, and a target can be swapped for a real one.
 //
-// The wire is that of azureml-core 0.1.68 (api-version 2018-03-01-preview);
-// what later SDKs expect differently is rows of versions.go.
+// The wire is that of azureml-core 0.1.68 (api-version 2018-03-01-preview) and
+// of the last SDK v1, 1.61: what differs in the control plane is rows of
+// versions.go, what 1.61 asks of the data plane is routes beside those of 2018
+// over the same records, so that each reads what the other wrote.
 //
 // It is not AML in full: HyperDrive, pipelines, AutoML, images and web
 // services answer as not supported.

@@ -34,7 +34,7 @@ func (t reach) RoundTrip(r *http.Request) (*http.Response, error) {
 			return t.f.proxy.Tr.RoundTrip(r)
 		}
 	}
-	return transport{t.f}.RoundTrip(r)
+	return transport(t).RoundTrip(r)
 }
 
 type transport struct{ f *Front }

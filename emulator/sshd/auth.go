@@ -17,7 +17,7 @@ import (
 )
 
 func (s *Server) config(ctx ssh.Context) *gossh.ServerConfig {
-	return &gossh.ServerConfig{
+	config := &gossh.ServerConfig{
 		MaxAuthTries: s.cfg.MaxAuthTries,
 		// Clients of 2018, paramiko 2.4 among them, sign with RSA and SHA-1 alone.
 		PublicKeyAuthAlgorithms: append(gossh.SupportedAlgorithms().PublicKeyAuths, gossh.KeyAlgoRSA),
@@ -27,14 +27,23 @@ func (s *Server) config(ctx ssh.Context) *gossh.ServerConfig {
 			}
 		},
 	}
+	if s.cfg.Password != nil && (s.cfg.PasswordLogins == nil || s.cfg.PasswordLogins()) {
+		config.PasswordCallback = func(c gossh.ConnMetadata, password []byte) (*gossh.Permissions, error) {
+			if !s.password(c, string(password)) {
+				return nil, errors.New("permission denied")
+			}
+			return ctx.Permissions().Permissions, nil
+		}
+	}
+	return config
 }
 
-func (s *Server) password(ctx ssh.Context, password string) bool {
-	if s.cfg.Password(ctx.User(), password) {
+func (s *Server) password(c gossh.ConnMetadata, password string) bool {
+	if s.cfg.Password(c.User(), password) {
 		return true
 	}
 	s.failed.Add(1)
-	s.cfg.Logger.Info("ssh login failed", "user", ctx.User(), "from", ctx.RemoteAddr())
+	s.cfg.Logger.Info("ssh login failed", "user", c.User(), "from", c.RemoteAddr())
 	if s.cfg.FailDelay > 0 {
 		timer := s.cfg.Clock.NewTimer(s.cfg.FailDelay)
 		defer timer.Stop()

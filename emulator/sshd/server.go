@@ -42,6 +42,8 @@ type Config struct {
 	HostKeyFile string
 	// Password says whether a user's password is right, in constant time. nil: no password logins.
 	Password func(user, password string) bool
+	// PasswordLogins says, at each connection, whether passwords are taken at all; nil: yes.
+	PasswordLogins func() bool
 	// Keys gives a user's authorized_keys lines. nil: no key logins.
 	Keys func(user string) []string
 	// Container is where commands run.
@@ -139,7 +141,6 @@ func New(cfg Config) (*Server, error) {
 	s.ssh = &ssh.Server{
 		Version:              "lazulite",
 		ConnCallback:         s.track,
-		PasswordHandler:      s.password,
 		PublicKeyHandler:     s.publicKey,
 		ServerConfigCallback: s.config,
 		ConnectionFailedCallback: func(c net.Conn, err error) {
@@ -147,9 +148,6 @@ func New(cfg Config) (*Server, error) {
 		},
 		ChannelHandlers: map[string]ssh.ChannelHandler{"session": s.session, "direct-tcpip": s.directTCP},
 		RequestHandlers: map[string]ssh.RequestHandler{"tcpip-forward": s.forwardTCP, "cancel-tcpip-forward": s.cancelForward},
-	}
-	if cfg.Password == nil {
-		s.ssh.PasswordHandler = nil
 	}
 	for _, signer := range s.signers {
 		s.ssh.AddHostKey(signer)

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +13,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	gossh "golang.org/x/crypto/ssh"
 
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/engine/docker"
@@ -142,6 +146,87 @@ func TestVMInContainer(t *testing.T) {
 	w.settle()
 	if out, err := exec.Command("docker", "ps", "-aq", "--filter", "label=dev.lazulite.instance="+e.Instance()).Output(); err == nil && len(out) > 0 {
 		t.Errorf("deleted, its container is left: %s", out)
+	}
+}
+
+// The logins that others than ARM's PUT make are accounts of the machine, and the firewall stands before its server.
+func TestAccountsInContainer(t *testing.T) {
+	w, _ := newDockerWorld(t)
+	vm := compute + "vm1"
+	data := base64.StdEncoding.EncodeToString([]byte("#cloud-config\nusers:\n- default\n- name: bob\n  plain_text_passwd: Blue-Sky-42\nwrite_files:\n- path: /etc/motto\n  content: labor\nruncmd:\n- id -u > /etc/who\n"))
+	if err := w.put(vm, "2024-03-01", vmBody("Standard_DS1_v2", w.nets("vm1"), strings.Replace(withKey(w.line), `{"adminUsername"`, `{"computerName":"vm","customData":"`+data+`","adminUsername"`, 1))); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	if e := w.errs[key(vm)]; e != nil {
+		t.Fatal(e)
+	}
+	within(t, func() bool { return w.ssh("vm1", "cat /etc/motto /etc/who 2>/dev/null || true") == "labor0" }, func() string { return "the custom data was not done" })
+	login := func() (string, error) {
+		c, err := gossh.Dial("tcp", w.endpoint("vm1"), &gossh.ClientConfig{User: "bob", Auth: []gossh.AuthMethod{gossh.Password("Blue-Sky-42")}, HostKeyCallback: gossh.InsecureIgnoreHostKey()})
+		if err != nil {
+			return "", err
+		}
+		defer c.Close()
+		s, err := c.NewSession()
+		if err != nil {
+			return "", err
+		}
+		out, err := s.Output("id -un; pwd")
+		return string(out), err
+	}
+	if out, err := login(); err != nil || out != "bob\n/home/bob\n" {
+		t.Errorf("bob: %q, %v", out, err)
+	}
+	group := func(access string) {
+		w.must(network+"networkSecurityGroups/wall", `{"location":"eastus2","properties":{"securityRules":[{"name":"ssh","properties":{"protocol":"Tcp","sourcePortRange":"*","destinationPortRange":"22","sourceAddressPrefix":"*","destinationAddressPrefix":"*","access":"`+access+`","priority":1000,"direction":"Inbound"}}]}}`)
+		w.settle()
+	}
+	group("Deny")
+	nic := w.show(network + "networkInterfaces/vm1-nic")
+	properties := nic["properties"].(map[string]any)
+	properties["networkSecurityGroup"] = map[string]any{"id": network + "networkSecurityGroups/wall"}
+	body, err := json.Marshal(map[string]any{"location": "eastus2", "properties": properties})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.must(network+"networkInterfaces/vm1-nic", string(body))
+	w.settle()
+	if _, err := login(); err == nil {
+		t.Error("port 22 is closed, and bob gets in")
+	}
+	group("Allow")
+	if _, err := login(); err != nil {
+		t.Errorf("port 22 is open again: %v", err)
+	}
+}
+
+// An image without an SSH server is served by the emulator's.
+func TestVMWithoutSSHD(t *testing.T) {
+	dir := t.TempDir()
+	with := openDocker(t, dir)
+	name, _, err := with.Images().BuildRecipe(t.Context(), docker.Recipe{Base: docker.BaseImage, Run: []string{"rm -f /usr/sbin/sshd"}, Source: "a test"})
+	closeDocker(t, with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := docker.New(t.Context(), docker.Config{Host: os.Getenv("DOCKER_HOST"), Dir: dir + "/docker", Keep: true, Table: docker.Table{{Match: "", Image: name}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeDocker(t, e) })
+	w := newWorld(t, dir, func(c *dsvm.Config) { c.Engine = e })
+	w.create("vm1")
+	if got := w.ssh("vm1", "test -e /.dockerenv && echo inside"); got != "inside" {
+		t.Errorf("it answers %q", got)
+	}
+	c, _, err := w.dial(w.endpoint("vm1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if v := string(c.ServerVersion()); strings.Contains(v, "OpenSSH") {
+		t.Errorf("the server is %s", v)
 	}
 }
 

@@ -292,8 +292,11 @@ func (f *Fake) refreshFirewall(ctx context.Context, v arm.View, p private) error
 	if err != nil {
 		return err
 	}
-	m := f.machine(p.ID)
-	if equalJSON(m.snapshot().Firewall, w) {
+	f.mu.Lock()
+	m := f.machines[p.ID]
+	f.mu.Unlock()
+	// A machine that has no VM yet, or no longer, has no firewall either.
+	if m == nil || m.snapshot().VM == "" || equalJSON(m.snapshot().Firewall, w) {
 		return nil
 	}
 	return m.save(func(file *machineFile) { file.Firewall = w })

@@ -141,7 +141,7 @@ func (s *service) nets(name string) (nic string) {
 	s.Helper()
 	for path, body := range map[string]string{
 		"virtualNetworks/vnet":              `{"location":"eastus2","properties":{"addressSpace":{"addressPrefixes":["10.0.0.0/16"]},"subnets":[{"name":"default","properties":{"addressPrefix":"10.0.0.0/24"}}]}}`,
-		"networkSecurityGroups/nsg":         `{"location":"eastus2","properties":{}}`,
+		"networkSecurityGroups/nsg":         `{"location":"eastus2","properties":{"securityRules":[{"name":"ssh","properties":{"protocol":"Tcp","sourcePortRange":"*","destinationPortRange":"22","sourceAddressPrefix":"*","destinationAddressPrefix":"*","access":"Allow","priority":1000,"direction":"Inbound"}}]}}`,
 		"publicIPAddresses/" + name + "-ip": `{"location":"eastus2","properties":{"publicIPAllocationMethod":null}}`,
 	} {
 		if status, _, _ := s.do("GET "+network+path, ""); status == 404 {
@@ -268,7 +268,8 @@ func TestGroupOverHTTP(t *testing.T) {
 	}
 	within(t, func() bool { status, _, _ := s.do("GET "+group, ""); return status == 404 }, func() string { return fmt.Sprint(header) })
 	if left, _ := filepath.Glob(filepath.Join(s.dir, "vms", "*")); len(left) != 0 {
-		t.Errorf("disks are left: %v", left)
+		more, _ := filepath.Glob(filepath.Join(s.dir, "vms", "*", "*"))
+		t.Errorf("disks are left: %v", append(left, more...))
 	}
 }
 

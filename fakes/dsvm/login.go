@@ -39,6 +39,12 @@ func (m *machine) homes(first string) func(user string) (string, []string) {
 	}
 }
 
+// passwordLogins says whether any user has a password.
+func (m *machine) passwordLogins() bool {
+	f := m.snapshot()
+	return f.PasswordHash != "" || slices.ContainsFunc(f.Users, func(l login) bool { return l.PasswordHash != "" })
+}
+
 // password says whether it is the user's, in a time that tells neither of them.
 func (m *machine) password(user, password string) bool {
 	f := m.snapshot()

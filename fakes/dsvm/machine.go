@@ -35,6 +35,7 @@ type machine struct {
 	release   func() // of its hardware
 	limits    hardware.Limits
 	env       []string // of what runs in it
+	gone      bool     // its disk is removed: nothing is to be written any more
 	tasks     map[string]*task
 	kept      map[string]bool // places that its first start must not take
 	life      context.Context // of the tasks
@@ -97,6 +98,9 @@ func (m *machine) snapshot() machineFile {
 func (m *machine) save(change func(*machineFile)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.gone {
+		return nil
+	}
 	change(&m.file)
 	return writeJSON(filepath.Join(m.dir, "machine.json"), m.file)
 }
@@ -195,7 +199,7 @@ func (m *machine) boot(ctx context.Context) (err error) {
 	if _, err := os.Stat(shell); err != nil {
 		shell = "/bin/sh"
 	}
-	env := []string{"HOME=" + home, "USER=" + f.User, "LOGNAME=" + f.User, "SHELL=" + shell, "TMPDIR=" + filepath.Join(m.dir, "tmp")}
+	env := []string{"HOME=" + home, "USER=" + f.User, "LOGNAME=" + f.User, "TMPDIR=" + filepath.Join(m.dir, "tmp"), "SHELL=" + shell}
 	env = append(env, m.hostEnv()...)
 	if len(limits.GPUs) == 0 {
 		env = append(env, "CUDA_VISIBLE_DEVICES=") // the host's GPUs are not this machine's
@@ -205,7 +209,7 @@ func (m *machine) boot(ctx context.Context) (err error) {
 		Mounts: []engine.Mount{{Source: m.dir, Target: m.dir}},
 	}, sshd.Config{
 		HostKeyFile: m.hostKeyFile(), Home: home, Shell: shell, Env: env,
-		HostFiles: true, Admit: m.admits, Homes: m.homes(home), Password: m.password, Keys: m.authorizedKeys,
+		HostFiles: true, Admit: m.admits, Homes: m.homes(home), Password: m.password, PasswordLogins: m.passwordLogins, Keys: m.authorizedKeys,
 		AcceptEnv: acceptedEnv, Logger: m.fake.cfg.Logger, Clock: m.fake.cfg.Clock,
 	})
 	if err != nil {
@@ -216,6 +220,10 @@ func (m *machine) boot(ctx context.Context) (err error) {
 	if err := server.Check(limited); err != nil {
 		clean := context.WithoutCancel(ctx)
 		return errors.Join(err, server.Close(clean), container.Remove(clean))
+	}
+	if m.snapshot().OwnSSH {
+		// There its agent is root, as on a machine of Azure's.
+		env = append([]string{"HOME=/root", "USER=root", "LOGNAME=root", "TMPDIR=/tmp"}, env[4:]...)
 	}
 	m.mu.Lock()
 	m.container, m.parked, m.server, m.env, m.tasks = container, nil, server, env, map[string]*task{}
@@ -349,7 +357,11 @@ func (m *machine) remove(ctx context.Context) error {
 	if err := m.unpark(ctx); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(m.dir); err != nil {
+	m.mu.Lock()
+	m.gone = true
+	err := os.RemoveAll(m.dir)
+	m.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	m.fake.forget(m.file.ID)

@@ -40,7 +40,7 @@ func (m *machine) serveOwn(ctx context.Context, container engine.Container, exec
 			return nil, err
 		}
 	}
-	if err := m.setUp(ctx, execer, "serve"); err != nil {
+	if err := m.setUp(ctx, execer); err != nil {
 		return nil, err
 	}
 	addresser, ok := container.(engine.Addresser)
@@ -64,9 +64,8 @@ func writeOnce(file string, data []byte) error {
 	return os.WriteFile(file, data, 0o600)
 }
 
-// setUp makes the machine's accounts what they are to be, and has its sshd run
-// if verb is "serve".
-func (m *machine) setUp(ctx context.Context, execer engine.Execer, verb string) error {
+// setUp makes the machine's accounts what they are to be, and has its sshd run.
+func (m *machine) setUp(ctx context.Context, execer engine.Execer) error {
 	ctx, cancel := context.WithTimeout(ctx, setUpLimit)
 	defer cancel()
 	f := m.snapshot()
@@ -83,7 +82,11 @@ func (m *machine) setUp(ctx context.Context, execer engine.Execer, verb string) 
 	if err != nil {
 		return err
 	}
-	options := []string{"UsePAM=yes", "PasswordAuthentication=yes", "PermitRootLogin=no", "AllowTcpForwarding=yes", "AllowAgentForwarding=yes",
+	passwords := "no"
+	if m.passwordLogins() {
+		passwords = "yes"
+	}
+	options := []string{"UsePAM=yes", "PasswordAuthentication=" + passwords, "PermitRootLogin=no", "AllowTcpForwarding=yes", "AllowAgentForwarding=yes",
 		"GatewayPorts=no", "UseDNS=no", "PidFile=/run/sshd.pid", "AcceptEnv=" + strings.Join(acceptedEnv, " "),
 		// All come through one relay: limits by address would be of all together.
 		"MaxStartups=100:30:200"}
@@ -95,12 +98,12 @@ func (m *machine) setUp(ctx context.Context, execer engine.Execer, verb string) 
 		args = append(args, "-o", o)
 	}
 	var said tail
-	exit, err := execer.Exec(ctx, engine.Exec{Command: append([]string{"/bin/sh", "-c", opensshScript, "openssh", verb, f.User}, args...), User: "root", Dir: "/",
+	exit, err := execer.Exec(ctx, engine.Exec{Command: append([]string{"/bin/sh", "-c", opensshScript, "openssh", f.User}, args...), User: "root", Dir: "/",
 		Stdin: strings.NewReader(accounts.String()), Stdout: io.Discard, Stderr: &said})
 	switch {
 	case err != nil:
 		return err
-	case exit.Code == noSSHD && verb == "serve":
+	case exit.Code == noSSHD:
 		return errNoSSHD
 	case exit.Code != 0:
 		return fmt.Errorf("dsvm: setting up a machine's logins: exit status %d: %s", exit.Code, strings.TrimSpace(said.String()))
@@ -128,5 +131,5 @@ func (m *machine) refreshAccounts(removed string) error {
 			return errors.New(strings.TrimSpace(said.String()))
 		}
 	}
-	return m.setUp(life, execer, "accounts")
+	return m.setUp(life, execer)
 }

@@ -1,9 +1,9 @@
-# Makes accounts in a machine and starts its sshd: openssh serve|accounts ADMIN SSHD-OPTIONS...
+# Makes accounts in a machine and starts its sshd: openssh ADMIN SSHD-OPTIONS...
 # The standard input has a line "NAME HASH" for each account.
 set -e
 umask 022
-verb=$1 admin=$2
-shift 2
+admin=$1
+shift
 PATH=$PATH:/usr/sbin:/sbin
 sshd=$(command -v sshd) && command -v useradd >/dev/null && command -v chpasswd >/dev/null || exit 3
 
@@ -39,7 +39,6 @@ if [ -d /etc/sudoers.d ]; then
   chmod 440 /etc/sudoers.d/.lazulite
   mv /etc/sudoers.d/.lazulite /etc/sudoers.d/90-cloud-init-users
 fi
-[ "$verb" = serve ] || exit 0
 
 # A login has what the container was given of tools and devices.
 for v in PYENV_ROOT LANG CUDA_VISIBLE_DEVICES; do
@@ -47,9 +46,18 @@ for v in PYENV_ROOT LANG CUDA_VISIBLE_DEVICES; do
 done
 # The kernel's audit may be another container's.
 [ ! -f /etc/pam.d/sshd ] || sed -i 's/^session *required *pam_loginuid/session optional pam_loginuid/' /etc/pam.d/sshd
-if read -r pid </run/sshd.pid && [ "$(cat "/proc/$pid/comm")" = sshd ]; then exit 0; fi 2>/dev/null
+
 mkdir -p /run/sshd
 chmod 755 /run/sshd
-# Newer ones would punish the relay for what one client does.
-! "$sshd" -t -o PerSourcePenalties=no "$@" 2>/dev/null || set -- "$@" -o PerSourcePenalties=no
+# Newer ones would punish the relay for what one client does; older ones have other names.
+for o in PerSourcePenalties=no KbdInteractiveAuthentication=no ChallengeResponseAuthentication=no; do
+  ! "$sshd" -t -o $o "$@" 2>/dev/null || set -- "$@" -o $o
+done
+if read -r pid </run/sshd.pid && [ "$(cat "/proc/$pid/comm")" = sshd ]; then
+  [ "$(cat /run/sshd/arguments)" != "$*" ] || exit 0
+  # Sessions go on without the one that listens.
+  kill "$pid" || :
+  while [ -e "/proc/$pid" ] && [ "$(cat "/proc/$pid/comm")" = sshd ]; do sleep 0.02; done
+fi 2>/dev/null
+echo "$*" >/run/sshd/arguments
 exec "$sshd" "$@"

@@ -280,8 +280,18 @@ func (w *world) reconcile(id string) {
 	if err != nil {
 		return
 	}
-	result, err := w.kind(id).Reconciler.Reconcile(w.Context(), w, r)
+	result, err := arm.Result{Done: true}, error(nil)
+	if rec := w.kind(id).Reconciler; rec != nil {
+		result, err = rec.Reconcile(w.Context(), w, r)
+	}
 	var final *arm.Error
+	for _, made := range result.Create {
+		if w.show(made.ID.String()) == nil {
+			made.State = "Creating"
+			w.store(made)
+			w.Enqueue(made.ID)
+		}
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -323,7 +333,7 @@ func (w *world) show(id string) map[string]any {
 	}
 	var wire any = map[string]any{"properties": json.RawMessage(r.Properties), "tags": r.Tags}
 	if render := w.kind(id).Render; render != nil {
-		if wire, err = render(arm.Call{Query: map[string][]string{"$expand": {"instanceView"}}}, r); err != nil {
+		if wire, err = render(arm.Call{View: w, Query: map[string][]string{"$expand": {"instanceView"}}}, r); err != nil {
 			w.Fatal(err)
 		}
 	}

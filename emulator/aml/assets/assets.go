@@ -1,7 +1,8 @@
 // Package assets keeps a workspace's files and what names them: artifacts,
 // snapshots, projects, datastores, secrets and the model registry, as the
 // services artifact, content, datastore and credential (v1.0) and model
-// management (2018-03-01-preview) offered them in October 2018.
+// management (2018-03-01-preview) offered them in October 2018, and as SDK
+// 1.61 calls them (artifact and content v2.0, model management v1.0).
 //
 // Names live in the store, keyed by the workspace's GUID; contents live in
 // the workspace's storage account, where clients put and get them straight by

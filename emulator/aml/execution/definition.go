@@ -21,7 +21,7 @@ type definition struct {
 	SnapshotID    string `json:"SnapshotId"`
 	ParentRunID   string `json:"ParentRunId"`
 
-	// raw is Configuration as it came; history keeps it as the run's definition.
+	// raw is Configuration as it came, but for a registry's password; history keeps it as the run's definition.
 	raw json.RawMessage
 }
 
@@ -49,7 +49,7 @@ type configuration struct {
 	// the run beside those of its environment, and what is refused here.
 	Command              string                     `json:"command"`
 	EnvironmentVariables map[string]word            `json:"environmentVariables"`
-	Docker               *struct{ UseDocker bool }  `json:"docker"`
+	Docker               *dockerRuntime             `json:"docker"`
 	Communicator         string                     `json:"communicator"`
 	NodeCount            *int                       `json:"nodeCount"`
 	Data                 map[string]json.RawMessage `json:"data"`
@@ -64,9 +64,7 @@ type environment struct {
 		InterpreterPath         string          `json:"interpreterPath"`
 		CondaDependencies       json.RawMessage `json:"condaDependencies"`
 	} `json:"python"`
-	Docker struct {
-		Enabled bool `json:"enabled"`
-	} `json:"docker"`
+	Docker dockerSection `json:"docker"`
 }
 
 type historyPolicy struct {
@@ -121,7 +119,10 @@ func parseDefinition(b []byte, prepareOnly bool) (*definition, error) {
 	if d.Configuration == nil {
 		return nil, plane.BadRequest("Configuration", "The definition has no 'Configuration'.")
 	}
-	d.raw = raw.Configuration
+	var err error
+	if d.raw, err = withoutPassword(d.Configuration, raw.Configuration); err != nil {
+		return nil, err
+	}
 	return d, d.check(prepareOnly)
 }
 
@@ -137,8 +138,12 @@ func badJSON(err error) error {
 	return plane.BadRequest("definition.json", "The definition cannot be read: %s.", err)
 }
 
+// check refuses what does not fit, and puts what may be said in two ways into one of them.
 func (d *definition) check(prepareOnly bool) error {
 	c := d.Configuration
+	if d.TargetDetails != nil && d.TargetDetails.inDocker() {
+		c.Environment.Docker.Enabled = true
+	}
 	if c.Target == "" {
 		return plane.BadRequest("Configuration.target", "'Configuration.target' must name a compute target.")
 	}
@@ -178,6 +183,9 @@ func (d *definition) check(prepareOnly bool) error {
 		if name == "" || strings.ContainsAny(name, "=\x00") {
 			return plane.BadRequest("Configuration.environment.environmentVariables", "'%s' is no name of an environment variable.", name)
 		}
+	}
+	if err := c.checkDocker(); err != nil {
+		return err
 	}
 	if err := checkConda(c.Environment.Python.CondaDependencies, c.Environment.Python.UserManagedDependencies); err != nil {
 		return err
@@ -221,11 +229,6 @@ func (c *configuration) checkSupported() error {
 		return plane.BadRequest("Configuration.nodeCount", "Runs over several nodes are not emulated here: 'Configuration.nodeCount' is %d.", *c.NodeCount)
 	}
 	return nil
-}
-
-// inDocker: both SDKs' ways to ask for a container.
-func (c *configuration) inDocker() bool {
-	return c.Environment.Docker.Enabled || c.Docker != nil && c.Docker.UseDocker
 }
 
 // checkConda checks the shape of the conda dependencies: a list of strings and of {"pip": [strings]}.

@@ -10,7 +10,7 @@
 //
 // It is not run history (package history keeps states) and knows nothing of
 // what a machine is made of: real or emulated, it is an address with SSH.
-// The data plane mirrored is execution/v1.0 as azureml-core 0.1.68 speaks it.
+// The data plane mirrored is execution/v1.0 as azureml-core 0.1.68 and 1.61 speak it.
 package execution
 
 import (
@@ -48,6 +48,9 @@ type Config struct {
 	BundleFile string
 	// Endpoint is the workspace's history URL as a remote run must use it; nil: as the client that submitted it did.
 	Endpoint func(ws plane.Workspace) string
+	// StandIn names the image that a machine takes for a base image which it does
+	// not have (the SDK's own can't be had everywhere); nil: none stands in for another.
+	StandIn func(image string) (standIn string, ok bool)
 	// RunsPerTarget bounds how many runs one machine has at a time, the others are Queued; 0: no bound.
 	RunsPerTarget int
 	// GiveUp is how long a run and its machine go on without each other or the

@@ -33,12 +33,12 @@ type job struct {
 	Command              string            `json:"command"`
 	Arguments            []word            `json:"arguments"`
 	PrepareOnly          bool              `json:"prepareOnly"`
-	Refuse               string            `json:"refuse"`
 	AutoPrepare          bool              `json:"autoPrepare"`
 	MaxRunSeconds        *int64            `json:"maxRunSeconds"`
 	EnvironmentVariables map[string]word   `json:"environmentVariables"`
 	AzureML              map[string]string `json:"azureml"`
 	Python               jobPython         `json:"python"`
+	Docker               *jobDocker        `json:"docker"`
 	TrackOutputs         bool              `json:"trackOutputs"`
 	DataReferences       []jobReference    `json:"dataReferences"`
 	GiveUpSeconds        int               `json:"giveUpSeconds"`
@@ -64,6 +64,7 @@ type credentials struct {
 	Token       string            `json:"token"`
 	TokenExpiry string            `json:"tokenExpiry,omitempty"`
 	Containers  map[string]string `json:"containers"` // data reference -> container URL with its SAS
+	Registry    *registryLogin    `json:"registry,omitempty"`
 }
 
 // invocation is a job made ready: its files below azureml-setup/.
@@ -90,12 +91,16 @@ func (s *Service) newInvocation(ctx context.Context, ws plane.Workspace, experim
 			InterpreterPath:   c.Environment.Python.InterpreterPath,
 			CondaDependencies: c.Environment.Python.CondaDependencies,
 		},
+		Docker:         s.jobDocker(c),
 		TrackOutputs:   c.History.OutputCollection == nil || *c.History.OutputCollection,
 		DataReferences: []jobReference{},
 		GiveUpSeconds:  int(s.cfg.GiveUp.Seconds()),
 	}}
 	for name, value := range c.Environment.EnvironmentVariables {
 		inv.job.EnvironmentVariables[name] = value
+	}
+	if r := c.Environment.Docker.BaseImageRegistry; inv.job.Docker != nil && r.Username != "" {
+		inv.credentials.Registry = &registryLogin{r.Username, r.Password}
 	}
 	inv.credentials.Containers = map[string]string{}
 	for _, name := range c.references() {

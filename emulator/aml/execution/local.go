@@ -16,8 +16,6 @@ import (
 // runType makes the SDK's get_runs return ScriptRun objects.
 const runType = "azureml.scriptrun"
 
-const dockerRefused = "Runs in Docker are not emulated here: environment.docker.enabled must be false."
-
 // localRun answers localrun and localprepare: the run is made, and its control scripts go out as a zip.
 func (s *Service) localRun(prepareOnly bool) plane.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
@@ -39,9 +37,6 @@ func (s *Service) localRun(prepareOnly bool) plane.HandlerFunc {
 		inv, err := s.newInvocation(r.Context(), c.Workspace, experiment, runID, c.Base, sub.def, prepareOnly)
 		if err != nil {
 			return err
-		}
-		if sub.def.Configuration.inDocker() || sub.def.dockerTarget() {
-			inv.job.Refuse = dockerRefused
 		}
 		if err := s.createLocal(r.Context(), c, sub.def, inv); err != nil {
 			return err

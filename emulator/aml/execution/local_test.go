@@ -174,7 +174,6 @@ func TestLocalEndings(t *testing.T) {
 		{"kills itself", "import os; os.kill(os.getpid(), 9)", nil, "Failed", "killed by signal 9 (SIGKILL)", ""},
 		{"no script", "", set("absent.py", "script"), "Failed", "'absent.py' is not in the project", ""},
 		{"no interpreter", "", set("python-of-nowhere", "environment", "python", "interpreterPath"), "Failed", "'python-of-nowhere' was not found", ""},
-		{"docker", "", set(true, "environment", "docker", "enabled"), "Failed", "Docker", ""},
 		{"too long", "import time; time.sleep(60)", set(1, "maxRunDurationSeconds"), "Failed", "maxRunDurationSeconds (1)", ""},
 		{"leaves a process", "import subprocess; p = subprocess.Popen(['sleep', '300'], start_new_session=True); print('pid=%d' % p.pid)", nil, "Completed", "", "pid="},
 	} {

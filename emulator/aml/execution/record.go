@@ -24,7 +24,7 @@ type record struct {
 	RunID       string
 	Target      string
 	Details     *targetDetails  `json:",omitempty"`
-	Definition  json.RawMessage // Configuration as it came
+	Definition  json.RawMessage // Configuration as it came, but for a registry's password
 	Endpoint    string
 	PrepareOnly bool
 	// Started says that the control script may be at work on the machine, by Handle.
@@ -73,8 +73,10 @@ func (s *Service) drop(ctx context.Context, r *record) error {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	if err := os.Remove(s.projectFile(r.key())); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("execution: %w", err)
+	for _, name := range []string{s.projectFile(r.key()), s.loginFile(r.key())} {
+		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("execution: %w", err)
+		}
 	}
 	return nil
 }
@@ -104,6 +106,7 @@ func (s *Service) resume(ctx context.Context) error {
 			return err
 		}
 		wanted[s.projectFile(rec.key())] = true
+		wanted[s.loginFile(rec.key())] = true
 		if run.Status == "CancelRequested" || run.Status == "Canceled" {
 			rec.Cancel = true
 		}
@@ -113,7 +116,7 @@ func (s *Service) resume(ctx context.Context) error {
 }
 
 func (s *Service) sweep(wanted map[string]bool) error {
-	for _, pattern := range []string{"*.zip", "*/*.zip"} {
+	for _, pattern := range []string{"*.zip", "*/*.zip", "*/*.registry"} {
 		names, err := filepath.Glob(filepath.Join(s.cfg.Dir, pattern))
 		if err != nil {
 			return fmt.Errorf("execution: %w", err)

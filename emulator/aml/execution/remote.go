@@ -78,10 +78,6 @@ func (s *Service) readRemote(w http.ResponseWriter, r *http.Request, c *plane.Ca
 			return nil, err
 		}
 	}
-	if sub.def.Configuration.inDocker() {
-		sub.discard()
-		return nil, plane.BadRequest("Configuration.environment.docker.enabled", dockerRefused)
-	}
 	return sub, nil
 }
 
@@ -199,7 +195,7 @@ func (s *Service) keepProject(rec *record, sub *submission) error {
 		return fmt.Errorf("execution: %w", err)
 	}
 	sub.zip = ""
-	return nil
+	return s.keepLogin(rec.key(), sub.def.Configuration)
 }
 
 // checkPrepare asks the machine whether a run could start there without preparing anything.

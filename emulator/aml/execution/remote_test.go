@@ -87,7 +87,7 @@ func (w *world) drained(t *testing.T) {
 	t.Helper()
 	waitFor(t, "end of bookkeeping", func() bool {
 		docs, err := w.cfg.Store.List(context.Background(), "execution/run/", "", 0)
-		left, _ := filepath.Glob(filepath.Join(w.cfg.Dir, "*", "*.zip"))
+		left, _ := filepath.Glob(filepath.Join(w.cfg.Dir, "*", "*.*"))
 		return err == nil && len(docs) == 0 && len(left) == 0
 	})
 }
@@ -125,7 +125,7 @@ func TestRemoteRefusals(t *testing.T) {
 		{"HDInsight", "c", nil, nil, 400, "Configuration.target", "HDInsight", "HDInsight", "Succeeded"},
 		{"container instance", "containerinstance", nil, nil, 400, "Configuration.target", "Container Instances", "", ""},
 		{"local", "local", nil, nil, 400, "Configuration.target", "client's own machine", "", ""},
-		{"docker", "c", set(true, "environment", "docker", "enabled"), nil, 400, "Configuration.environment.docker.enabled", "Docker", "VirtualMachine", "Succeeded"},
+		{"docker without an image", "c", set(true, "environment", "docker", "enabled"), nil, 400, "Configuration.environment.docker.baseImage", "must name an image", "VirtualMachine", "Succeeded"},
 		{"legacy cluster", "old", nil, details("cluster"), 400, "TargetDetails.type", "cluster", "", ""},
 		{"legacy without address", "old", nil, map[string]any{"type": "remote", "username": "u"}, 400, "TargetDetails.address", "no address", "", ""},
 		{"legacy with an unknown secret", "old", nil, map[string]any{"type": "remote", "address": "a", "username": "u", "password": "AzureMlSecret=no"}, 404, "", "Secret no", "", ""},

@@ -17,6 +17,9 @@ import (
 // submitTries is how often a machine that does not answer is tried before the run fails.
 const submitTries = 4
 
+// endLimit is how long the end of a run may take, with its secrets removed from the machine.
+const endLimit = 10 * time.Second
+
 // supervisor carries one remote run from its record to its end.
 type supervisor struct {
 	s      *Service
@@ -70,6 +73,9 @@ func (p *supervisor) run(ctx context.Context) {
 		p.s.driver.Release(ctx, job, p.rec.Handle, false)
 		return
 	}
+	// It is over: a Close that comes now waits for the little that is left to do.
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), endLimit)
+	defer stop()
 	if _, err := p.s.cfg.Runs.SetStatus(ctx, p.rec.Workspace, p.rec.RunID, out.status, out.failure); err != nil {
 		var e *plane.Error
 		if !errors.As(err, &e) {
@@ -90,7 +96,13 @@ func (p *supervisor) work(ctx context.Context) outcome {
 	if err := json.Unmarshal(p.rec.Definition, c); err != nil {
 		return failed("ServiceError", "The run's definition cannot be read again.")
 	}
+	if err := p.s.restoreLogin(p.rec.key(), c); err != nil {
+		return failed("ServiceError", "The registry's password cannot be read again.")
+	}
 	p.def = &definition{Configuration: c, TargetDetails: p.rec.Details, raw: p.rec.Definition}
+	if err := p.def.check(p.rec.PrepareOnly); err != nil {
+		return p.refused(err)
+	}
 	var err error
 	if p.target, err = p.s.resolve(ctx, p.rec.Workspace, p.rec.Target, p.rec.Details); err != nil {
 		return p.refused(err)

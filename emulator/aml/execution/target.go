@@ -19,11 +19,17 @@ func isLocal(d *definition) bool {
 	if d.Configuration.Target == "local" {
 		return true
 	}
-	return d.TargetDetails != nil && (strings.EqualFold(d.TargetDetails.Type, "local") || d.dockerTarget())
+	return d.TargetDetails != nil && (strings.EqualFold(d.TargetDetails.Type, "local") || d.TargetDetails.inDocker() && !d.TargetDetails.remote())
 }
 
-func (d *definition) dockerTarget() bool {
-	return d.TargetDetails != nil && (strings.EqualFold(d.TargetDetails.Type, "docker") || strings.EqualFold(d.TargetDetails.Type, "localdocker"))
+// inDocker: kinds of .compute files whose runs are in a container, whatever the run's configuration says.
+func (t *targetDetails) inDocker() bool {
+	kind := strings.ToLower(t.Type)
+	return kind == "docker" || kind == "localdocker" || kind == "remotedocker"
+}
+
+func (t *targetDetails) remote() bool {
+	return strings.EqualFold(t.Type, "remote") || strings.EqualFold(t.Type, "remotedocker")
 }
 
 // resolve finds the machine that a target's name means in the workspace.
@@ -64,7 +70,7 @@ const secretPrefix = "AzureMlSecret="
 // by the name of a secret, or else the workspace's own key.
 func (s *Service) resolveLegacy(ctx context.Context, ws plane.Workspace, name string, t *targetDetails) (machine, error) {
 	const field = "TargetDetails"
-	if !strings.EqualFold(t.Type, "remote") {
+	if !t.remote() {
 		return machine{}, plane.BadRequest(field+".type", "Runs on targets of type '%s' are not emulated here.", t.Type)
 	}
 	if t.Address == "" {

@@ -270,11 +270,16 @@ func (w *world) event(body []byte) {
 	var e struct {
 		Name string
 		Data struct {
-			RunID string `json:"RunId"`
-			Error *history.RunError
+			RunID   string `json:"RunId"`
+			Error   *history.RunError
+			Message string // of a warning
 		}
 	}
 	_ = json.Unmarshal(body, &e)
+	if strings.HasSuffix(e.Name, ".Warning") {
+		w.warnings = append(w.warnings, history.Warning{Source: "run", Message: e.Data.Message})
+		return
+	}
 	state := map[string]string{"Start": "Running", "Completed": "Completed", "Failed": "Failed", "Canceled": "Canceled"}[e.Name[strings.LastIndex(e.Name, ".")+1:]]
 	if state == "" {
 		w.beats++

@@ -16,8 +16,11 @@ import traceback
 SETUP = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, SETUP)
 
+import container  # noqa: E402
+import daemon  # noqa: E402
 import datarefs  # noqa: E402
 import environment  # noqa: E402
+import images  # noqa: E402
 import job as jobs  # noqa: E402
 import logs  # noqa: E402
 import outputs  # noqa: E402
@@ -49,7 +52,11 @@ class Control(object):
         self.service = service.Service(self.job, self.log.line)
         self.streamer = logs.Streamer(self.service, self.job.root, self.log.line)
         self.refs = datarefs.DataReferences(self.job, self.service, self.log)
-        self.environment = environment.Environment(self.job, self.log, self.stopping, self.command)
+        self.environment = make_environment(self.job, self.log, self.stopping, self.command)
+        self.container = None
+        if self.job.docker:
+            self.container = container.Container(self.job, self.log, self.environment, self.refs, self.warn)
+            self.refs.seen = self.container.seen
         self._cancel = threading.Event()
         self._done = threading.Event()
         self._children = []
@@ -77,7 +84,7 @@ class Control(object):
                 status, error = "Failed", self._script_error(code)
         except (Canceled, environment.Stopped):
             status = "Canceled"
-        except (RunFailed, environment.Failed, datarefs.Failed) as e:
+        except (RunFailed, environment.Failed, daemon.Failed, datarefs.Failed) as e:
             status, error = "Failed", {"code": "UserError", "message": str(e)}
         except Exception as e:
             self.log.line(traceback.format_exc())
@@ -86,8 +93,6 @@ class Control(object):
         self._end(status, error, code)
 
     def _work(self):
-        if self.job.refuse:
-            raise RunFailed(self.job.refuse)
         self._check_canceled()
         python = self.environment.prepare()
         self._check_canceled()
@@ -113,25 +118,25 @@ class Control(object):
         """Runs the user's script; returns its exit code, negative for a signal."""
         self.driver = logs.Log(os.path.join(self.job.root, "azureml-logs", "80_driver_log.txt"))
         self.streamer.follow(self.driver.path)
+        file = self.container.file if self.container else self.job.file
         launch = {"script": self.job.script, "arguments": [self.refs.expand(a) for a in self.job.arguments],
-                  "track": self.job.trackOutputs, "tracking": self.job.file("tracking.json"),
-                  "failure": self.job.file("failure.json")}
+                  "track": self.job.trackOutputs, "tracking": file("tracking.json"), "failure": file("failure.json")}
         jobs.write_json(self.job.file("launch.json"), launch)
-        command = [python, self.job.file("run_script.py"), self.job.file("launch.json")]
-        env = self._script_environment()
+        if self.container:
+            # Whoever the image's user is.
+            os.chmod(self.job.file("launch.json"), 0o644)
+            python = self.container.interpreter(python)
+        command = [python, file("run_script.py"), file("launch.json")]
+        env, folder = self._script_environment(), None
         if self.job.command:
             # A command finds the environment's programs first, as in one that was activated.
             command = ["/bin/sh", "-c", self.job.command]
             folder = os.path.dirname(os.path.abspath(python)) if os.sep in python else None
-            if folder:
-                env["PATH"] = folder + os.pathsep + env.get("PATH", os.defpath)
         started = time.time()
-        try:
-            child = self._spawn(command, self.driver, env)
-        except OSError as e:
-            raise RunFailed("%s could not be started: %s" % (command[0], e))
+        child = self._start_script(python, command, env, folder)
         self.state("running", scriptPid=child.pid)
-        self.log.line("The script runs as process %d" % child.pid)
+        self.log.line("The script runs in the container %s" % self.container.id[:12] if self.container
+                      else "The script runs as process %d" % child.pid)
         limit = self.job.maxRunSeconds
         reap_at = started
         while True:
@@ -145,19 +150,41 @@ class Control(object):
                 reap_at = time.time() + 2
             if self._cancel.is_set():
                 self.log.line("Ending the script")
-                self._kill()
+                self._end_script()
                 code = child.wait()
                 break
             if limit and time.time() - started > limit:
-                self._kill()
+                self._end_script()
                 child.wait()
                 raise RunFailed("The run took longer than maxRunDurationSeconds (%d) and was ended." % limit)
         left = self._victims()
         if left:
             self.log.line("The script left %d processes behind; ending them" % len(left))
             self._kill()
-        self.log.line("The script %s" % (processes.describe_exit(code) if code else "ended well"))
+        self._circumstance = ""
+        if self.container and not self._cancel.is_set():
+            code, self._circumstance = self.container.result(code)
+        self.log.line("The script %s" % (processes.describe_exit(code) + self._circumstance if code else "ended well"))
         return code
+
+    def _start_script(self, python, command, env, folder):
+        try:
+            if self.container:
+                return self.container.start(python, command, env, folder, self._spawn_waiting)
+            if folder:
+                env["PATH"] = folder + os.pathsep + env.get("PATH", os.defpath)
+            return self._spawn(command, self.driver, env)
+        except OSError as e:
+            raise RunFailed("%s could not be started: %s" % (command[0], e))
+
+    def _spawn_waiting(self, command):
+        """A docker command, which has something to be told on its stdin."""
+        return self._spawn(command, self.driver, dict(os.environ), subprocess.PIPE)
+
+    def _end_script(self):
+        if self.container:
+            self.container.stop()
+        self._kill()
 
     def _collect(self):
         if not self.job.trackOutputs or _report(self.job.file("tracking.json")).get("sdk"):
@@ -174,12 +201,14 @@ class Control(object):
         if code > 0 and failure.get("type") not in (None, "SystemExit"):
             text = "User program failed with %s: %s" % (failure["type"], failure["message"])
         else:
-            text = "User program %s" % processes.describe_exit(code)
+            text = "User program %s%s" % (processes.describe_exit(code), self._circumstance)
             if failure.get("message"):
                 text += ": " + failure["message"]
         return {"code": "UserError", "message": text[:8000]}
 
     def _end(self, status, error, code):
+        if self.container:
+            self.container.remove()
         if status == "Canceled":
             self.log.line("The run was cancelled")
         elif error:
@@ -212,22 +241,25 @@ class Control(object):
         jobs.write_json(self.job.file("state.json"), dict(more, phase=phase, pid=os.getpid()))
 
     # -- processes -----------------------------------------------------------
-    def command(self, command):
-        """Runs a command of ours with its output in the control log; returns its exit code."""
+    def command(self, command, env=None, limit=None):
+        """Runs a command of ours with its output in the control log; returns its exit code, 124 if limit seconds were too few."""
         try:
-            child = self._spawn(command, self.log, dict(os.environ))
+            child = self._spawn(command, self.log, env or dict(os.environ))
         except OSError as e:
             raise environment.Failed("%s could not be started: %s" % (command[0], e))
+        started = time.time()
         while True:
             try:
                 return child.wait(timeout=KILL_POLL)
             except subprocess.TimeoutExpired:
-                if self._cancel.is_set():
+                late = limit and time.time() - started > limit
+                if late or self._cancel.is_set():
                     self._kill()
-                    return child.wait()
+                    code = child.wait()
+                    return 124 if late else code
 
-    def _spawn(self, command, log, env):
-        child = subprocess.Popen(command, cwd=self.job.root, env=env, stdin=subprocess.DEVNULL, stdout=log.fileno(),
+    def _spawn(self, command, log, env, stdin=subprocess.DEVNULL):
+        child = subprocess.Popen(command, cwd=self.job.root, env=env, stdin=stdin, stdout=log.fileno(),
                                  stderr=subprocess.STDOUT, start_new_session=True)
         processes.keep(child.pid)
         self._children.append(child)
@@ -290,10 +322,19 @@ class Control(object):
             self.service.refresh_token()
             self._done.wait(HEARTBEAT)
 
+    def warn(self, text):
+        """Tells of something that is done otherwise than asked, in the log and in the run's details."""
+        self.log.line(text)
+        try:
+            self.service.event("Warning", Source="execution", Message=text)
+        except (service.Refused, service.GaveUp) as e:
+            self.log.line("The warning could not be reported: %s" % e)
+
     # -- the script's variables --------------------------------------------------
     def _script_environment(self):
         job = self.job
-        env = dict(os.environ)
+        # A container has its image's variables, and none of this machine's.
+        env = {} if self.container else dict(os.environ)
         for name in ("PYTHONHOME", "__PYVENV_LAUNCHER__"):
             env.pop(name, None)
         for name, value in job.environmentVariables.items():
@@ -316,7 +357,7 @@ class Control(object):
                 env[name] = job.proxy
         if job.ca_file():
             for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE"):
-                env[name] = job.ca_file()
+                env[name] = self.refs.seen(job.ca_file())
         return env
 
 
@@ -351,9 +392,12 @@ def detach():
         os.setsid()
 
 
+def make_environment(job, log, stopped, start):
+    return (images.Images if job.docker else environment.Environment)(job, log, stopped, start)
+
+
 def check():
-    job = jobs.Job(SETUP)
-    ready = environment.Environment(job, None, lambda: False, None).prepared()
+    ready = make_environment(jobs.Job(SETUP), None, lambda: False, None).prepared()
     print("true" if ready else "false")
 
 

@@ -20,10 +20,15 @@ class DataReferences(object):
         self._svc = svc
         self._log = log
         self._refs = [_Reference(job, spec) for spec in job.dataReferences]
+        # How the script sees a path of this machine.
+        self.seen = lambda path: path
+
+    def all(self):
+        return list(self._refs)
 
     def variables(self):
         """AZUREML_DATAREFERENCE_<name> of each."""
-        return dict(("AZUREML_DATAREFERENCE_" + r.name, r.path) for r in self._refs)
+        return dict(("AZUREML_DATAREFERENCE_" + r.name, self.seen(r.path)) for r in self._refs)
 
     def expand(self, argument):
         """Puts the paths in for $AZUREML_DATAREFERENCE_<name>."""

@@ -35,6 +35,9 @@ class Stopped(Exception):
 class Environment(object):
     """The environment of one job. stopped() says whether the run is to end."""
 
+    # A folder of interpreters that are another machine's, taken only where none of this one fits.
+    lent = None
+
     def __init__(self, job, log, stopped, start):
         self._job = job
         self._log = log
@@ -42,26 +45,24 @@ class Environment(object):
         self._start = start  # starts a command with its output in the log
         self._python = job.python
         self.home = os.path.expanduser("~/.azureml")
+        self.envs = os.path.join(self.home, "envs")
+        self.base = None  # the interpreter that a virtual environment was made with
 
     # -- asking ------------------------------------------------------------
     def managed(self):
         return not self._python["userManaged"]
 
     def folder(self):
-        return os.path.join(self.home, "envs", "azureml_" + self.digest())
+        return os.path.join(self.envs, "azureml_" + self.digest())
 
     def digest(self):
         """Name of the environment: a hash of all that it is made from."""
         conda = self._python.get("condaDependencies") or {}
         parts = {"builder": BUILDER, "dependencies": conda.get("dependencies") or [],
                  "channels": conda.get("channels") or [], "files": []}
-        for dependency in parts["dependencies"]:
-            if isinstance(dependency, dict):
-                for line in dependency.get("pip") or []:
-                    path = self._referred(line)
-                    if path and os.path.isfile(path):
-                        with open(path, "rb") as f:
-                            parts["files"].append(hashlib.sha256(f.read()).hexdigest())
+        for path in self.files():
+            with open(path, "rb") as f:
+                parts["files"].append(hashlib.sha256(f.read()).hexdigest())
         text = json.dumps(parts, sort_keys=True).encode("utf-8")
         return hashlib.sha256(text).hexdigest()[:32]
 
@@ -96,19 +97,20 @@ class Environment(object):
         if not self._job.autoPrepare and not self._ready():
             raise Failed("The environment %s is not prepared, and autoPrepareEnvironment is false. "
                          "Prepare the target first." % os.path.basename(folder))
-        with self._lock(folder):
+        with self.lock(os.path.basename(folder)):
             made = self._ready()
             if made:
                 self._log.line("Using the environment %s, made before from the same dependencies." % folder)
                 return made
-            return self._build(folder)
+            return self.build(folder)
 
-    def _lock(self, folder):
+    def lock(self, name):
         locks = os.path.join(self.home, "locks")
         os.makedirs(locks, exist_ok=True)
-        return _Lock(os.path.join(locks, os.path.basename(folder) + ".lock"), self._log, self._stopped)
+        return _Lock(os.path.join(locks, name + ".lock"), self._log, self._stopped)
 
-    def _build(self, folder):
+    def build(self, folder):
+        """Makes the environment in a folder; returns its interpreter."""
         # Whatever is there without its last file was left by a builder that died.
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(os.path.dirname(folder), exist_ok=True)
@@ -120,7 +122,7 @@ class Environment(object):
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        jobs.write_json(os.path.join(folder, READY), {"python": python})
+        jobs.write_json(os.path.join(folder, READY), {"python": python, "base": self.base})
         self._log.line("The environment is ready (%.1f seconds)." % (time.time() - started))
         return python
 
@@ -161,9 +163,10 @@ class Environment(object):
         try:
             if not any(s.name == "python" for s in specs):
                 have = [(v, p) for v, p in have if v[0] == 3]
-            version, base, note = interpreters.choose(bounds, have)
+            version, base, note = self._choose(bounds, have)
         except interpreters.NoInterpreter as e:
             raise Failed(str(e))
+        self.base = base
         if note:
             self._log.line(note)
         has_gpu = os.path.exists("/dev/nvidia0") or os.path.exists("/proc/driver/nvidia/version")
@@ -183,6 +186,14 @@ class Environment(object):
         if wanted:
             self._install(folder, version, python, wanted)
         return python
+
+    def _choose(self, bounds, have):
+        own = [(v, p) for v, p in have if not (self.lent and p.startswith(self.lent + os.sep))]
+        if own and len(own) < len(have):
+            chosen = interpreters.choose(bounds, own)
+            if chosen[2] is None:
+                return chosen
+        return interpreters.choose(bounds, have)
 
     def _venv(self, folder, version, base):
         uv = shutil.which("uv") if version >= (3, 8) else None
@@ -260,15 +271,24 @@ class Environment(object):
                 raise Failed(str(e))
         return specs, lines
 
-    def _referred(self, line):
-        """Path of the file that a pip line refers to (-r, -c), from the run's folder; or None."""
-        for option in ("-r ", "--requirement ", "--requirement=", "-c ", "--constraint ", "--constraint="):
-            if line.strip().startswith(option):
-                return os.path.join(self._job.root, line.strip()[len(option):].strip())
-        return None
+    def files(self):
+        """Paths of the requirement files that the dependencies refer to, and of those that these do."""
+        found, lines = [], []
+        for dependency in (self._python.get("condaDependencies") or {}).get("dependencies") or []:
+            if isinstance(dependency, dict):
+                lines += [(str(line), self._job.root) for line in dependency.get("pip") or []]
+        while lines:
+            line, folder = lines.pop(0)
+            path = _referred(line, folder)
+            if path and path not in found and os.path.isfile(path):
+                found.append(path)
+                with open(path, "rb") as f:
+                    text = f.read().decode("utf-8", "replace")
+                lines += [(more, os.path.dirname(path)) for more in text.splitlines()]
+        return found
 
     def _absolute(self, line):
-        path = self._referred(line)
+        path = _referred(line, self._job.root)
         if not path:
             return line
         return line.strip().split("=" if "=" in line.split()[0] else None, 1)[0] + " " + path
@@ -284,12 +304,20 @@ class Environment(object):
             raise Failed("%s: %s" % (failure, last_words(self._log.path, mark) or "exit code %d" % code))
 
 
+def _referred(line, folder):
+    """Path of the file that a pip line refers to (-r, -c), from a folder; or None."""
+    for option in ("-r ", "--requirement ", "--requirement=", "-c ", "--constraint ", "--constraint="):
+        if line.strip().startswith(option):
+            return os.path.normpath(os.path.join(folder, line.strip()[len(option):].strip()))
+    return None
+
+
 def last_words(path, mark):
     """What a solver said at the end: its ERROR lines, else its last lines."""
     with open(path, "rb") as f:
         f.seek(max(mark, os.path.getsize(path) - 65536))
         lines = [l.strip() for l in f.read().decode("utf-8", "replace").splitlines() if l.strip()]
-    errors = [l for l in lines if "error" in l.lower() or l.startswith(("Could not find", "No matching"))]
+    errors = [l for l in lines if "error" in l.lower() or l.startswith(("Could not find", "No matching", "cause:", "Because"))]
     return " | ".join((errors or lines)[-4:])[-1500:]
 
 

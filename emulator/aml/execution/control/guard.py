@@ -5,10 +5,13 @@ Started by the control script with a pipe as stdin. Each line read is a process
 group of the user's; the line "done" means that all is reported. The end of the
 pipe without it means that the control script is gone.
 """
+import glob
 import os
+import shutil
 import signal
 import sys
 
+import daemon
 import job as jobs
 import processes
 import service
@@ -33,6 +36,8 @@ def main():
         marked = set(_marked(job.runId))
         return [p for p in set(processes.below((), groups)) | marked if p != os.getpid()]
 
+    if job.docker:
+        remove_containers(job)
     processes.kill_tree(victims, grace=1.0)
     state = {"phase": "ended", "status": "Failed", "reported": False,
              "error": {"code": "ServiceError", "message": REASON}}
@@ -43,6 +48,26 @@ def main():
     except (service.Refused, service.GaveUp):
         pass
     jobs.write_json(os.path.join(setup, "state.json"), state)
+    for name in ("credentials.json", "curl.conf"):
+        try:
+            os.unlink(os.path.join(setup, name))
+        except OSError:
+            pass
+
+
+def remove_containers(job):
+    """What the control script would have done at its end."""
+    for pattern in ("docker-config-*", "image-*"):
+        for path in glob.glob(job.file(pattern)):
+            shutil.rmtree(path, ignore_errors=True)
+    try:
+        docker = daemon.Daemon()
+    except daemon.Failed:
+        return
+    image = docker.image_of_run(job)
+    docker.remove_run(job)
+    if image:
+        docker.give_back(image, job)
 
 
 def _marked(run_id):

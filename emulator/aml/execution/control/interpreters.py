@@ -48,7 +48,7 @@ def candidates():
         if folder and "shims" not in folder.split(os.sep):
             patterns += [os.path.join(folder, "python[23].*"), os.path.join(folder, "python[23]"),
                          os.path.join(folder, "python")]
-    for root in _pyenv_roots():
+    for root in pyenv_roots():
         patterns.append(os.path.join(root, "versions", "*", "bin", "python"))
     patterns.append(os.path.expanduser("~/.local/share/uv/python/*/bin/python3"))
     patterns += [os.path.expanduser(p) for p in ("~/miniconda3/bin/python", "~/anaconda3/bin/python")]
@@ -65,7 +65,8 @@ def candidates():
     return out
 
 
-def _pyenv_roots():
+def pyenv_roots():
+    """Folders of pyenv, that of the command first."""
     roots = [os.environ.get("PYENV_ROOT"), os.path.expanduser("~/.pyenv")]
     if shutil.which("pyenv"):
         try:

@@ -1,4 +1,5 @@
 """What the run service asked for: job.json and credentials.json beside this file."""
+import fcntl
 import json
 import os
 import tempfile
@@ -30,6 +31,21 @@ class Job(object):
 
     def save_credentials(self):
         write_json(self.file("credentials.json"), self.credentials)
+
+
+def taken(setup):
+    """Whether a control script is at work on the run of a folder: it holds the lock."""
+    try:
+        handle = os.open(os.path.join(setup, "control.lock"), os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
 
 
 def read_json(path):

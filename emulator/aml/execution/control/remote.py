@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import stat
+import subprocess
 import sys
 import tempfile
 import time
@@ -122,6 +123,7 @@ def started(run):
 
 
 def kill(setup, run_id):
+    remove_containers(setup)
     for _ in range(50):
         left = [p for p in marked(run_id) if p != os.getpid()]
         if alive(setup):
@@ -136,6 +138,23 @@ def kill(setup, run_id):
                 pass
         time.sleep(0.1)
     raise SystemExit("processes of the run are still there: %s" % left)
+
+
+def remove_containers(setup):
+    """Containers of the run that its control script did not come to end."""
+    try:
+        with open(os.path.join(setup, "job.json")) as f:
+            wanted = json.load(f).get("docker")
+    except (OSError, ValueError):
+        return
+    docker = shutil.which("docker") if wanted else None
+    if not docker:
+        return
+    listed = subprocess.Popen([docker, "ps", "-aq", "--filter", "label=dev.lazulite.setup=" + os.path.realpath(setup)],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    found = listed.communicate()[0].decode("ascii", "replace").split()
+    if found:
+        subprocess.call([docker, "rm", "-f", "-v"] + found, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def marked(run_id):
