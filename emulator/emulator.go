@@ -214,6 +214,11 @@ func (e *Emulator) Open(ctx context.Context) error {
 	if err := e.vms.Open(ctx); err != nil {
 		return fmt.Errorf("emulator: virtual machines: %w", err)
 	}
+	if left := engine.AdopterOf(e.engine); left != nil {
+		if err := left.Sweep(ctx); err != nil {
+			return fmt.Errorf("emulator: what an earlier emulator left: %w", err)
+		}
+	}
 	if err := e.arm.Open(ctx); err != nil {
 		return fmt.Errorf("emulator: %w", err)
 	}

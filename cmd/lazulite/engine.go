@@ -44,6 +44,7 @@ func (m *Main) pickEngine(ctx context.Context, f upFlags, log *slog.Logger, dir 
 	}
 	cfg.Logger = log
 	cfg.Dir = filepath.Join(dir, "docker")
+	cfg.Keep = true // the emulator adopts its machines, and sweeps the rest
 	// The demo's environment is made there, and has to be on its machine too.
 	if err := os.MkdirAll(m.cacheDir(), 0o700); err != nil {
 		return nil, err

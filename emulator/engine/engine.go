@@ -177,10 +177,30 @@ type Addresser interface {
 type Adopter interface {
 	// Found names what ran before this engine and has not been adopted yet.
 	Found(ctx context.Context) ([]string, error)
-	// Adopt takes over one of them by its Spec.Name; ErrGone if it isn't there.
+	// Adopt takes over one of them by its Spec.Name; ErrGone if it isn't there. A
+	// machine that was stopped can be adopted too; its Wait returns at once.
 	Adopt(ctx context.Context, name string) (Container, error)
 	// Sweep removes what has not been adopted. Close does it too.
 	Sweep(ctx context.Context) error
+}
+
+// Restarter is a machine that can be started again after a Stop, with all that
+// was written in it. The Container that it was is spent then, unless there is an
+// error.
+type Restarter interface {
+	Restart(ctx context.Context, limits hardware.Limits) (Container, error)
+}
+
+// AdopterOf is the Adopter that an engine is or, once opened, a Lazy one has
+// become; nil if its containers don't outlive it.
+func AdopterOf(e Engine) Adopter {
+	if l, ok := e.(*Lazy); ok {
+		l.mu.Lock()
+		e = l.engine
+		l.mu.Unlock()
+	}
+	a, _ := e.(Adopter)
+	return a
 }
 
 // Copier is a Container into and out of which files can be copied, as tar

@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -88,21 +86,21 @@ func CheckKey(line string) error {
 	return err
 }
 
-// HashPassword makes what PasswordMatches checks against, fit to be stored.
+// HashPassword makes what PasswordMatches checks against, fit to be stored. It
+// is bcrypt's form, which a Linux machine's own crypt takes too.
 func HashPassword(password string) (string, error) {
-	h, err := bcrypt.GenerateFromPassword(digest(password), bcrypt.DefaultCost)
+	h, err := bcrypt.GenerateFromPassword(significant(password), bcrypt.DefaultCost)
 	return string(h), err
 }
 
 // PasswordMatches compares in a time that tells nothing of the password.
 func PasswordMatches(hash, password string) bool {
-	return bcrypt.CompareHashAndPassword([]byte(hash), digest(password)) == nil
+	return bcrypt.CompareHashAndPassword([]byte(hash), significant(password)) == nil
 }
 
-// digest brings a password of any length below bcrypt's 72 bytes.
-func digest(password string) []byte {
-	sum := sha256.Sum256([]byte(password))
-	return []byte(base64.StdEncoding.EncodeToString(sum[:]))
+// significant is as much of a password as bcrypt looks at, as crypt(5) has it.
+func significant(password string) []byte {
+	return []byte(password)[:min(len(password), 72)]
 }
 
 // Check logs in to itself over the network, with a key made for this once, and

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	gossh "golang.org/x/crypto/ssh"
 )
@@ -36,6 +37,29 @@ func hostKeys(file string) ([]gossh.Signer, error) {
 		}
 	}
 	return parseHostKeys(file, data)
+}
+
+// HostKeyFiles gives the keys that a Server with that HostKeyFile has, made if
+// they are not there, as OpenSSH's server reads them: one to a file, by its type.
+// Lines are the public keys.
+func HostKeyFiles(file string) (private map[string][]byte, lines []string, err error) {
+	signers, err := hostKeys(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, nil, fmt.Errorf("sshd: host keys: %w", err)
+	}
+	private = map[string][]byte{}
+	for _, signer := range signers {
+		var block *pem.Block
+		block, data = pem.Decode(data)
+		key := signer.PublicKey()
+		private[key.Type()] = pem.EncodeToMemory(block)
+		lines = append(lines, strings.TrimSpace(string(gossh.MarshalAuthorizedKey(key))))
+	}
+	return private, lines, nil
 }
 
 func makeHostKeys() ([]byte, error) {

@@ -16,10 +16,10 @@ const addressTries = 16
 // listen opens the machine's server at its address. A new machine gets one
 // first: port 22 of a loopback address of its own where the system lets us
 // (root on Linux), else a high port of 127.0.0.1; from then on it stays.
-func (m *machine) listen(ctx context.Context, cfg sshd.Config) (*sshd.Server, error) {
+func (m *machine) listen(ctx context.Context, open opener) (server, error) {
 	f := m.snapshot()
 	if f.Address != "" {
-		return open(ctx, cfg, f.endpoint())
+		return open(ctx, f.endpoint())
 	}
 	own := !m.fake.cfg.HighPorts
 	m.mu.Lock()
@@ -28,7 +28,7 @@ func (m *machine) listen(ctx context.Context, cfg sshd.Config) (*sshd.Server, er
 	var last error
 	for range addressTries {
 		address, port := m.fake.candidate(own, avoid)
-		server, err := open(ctx, cfg, machineFile{Address: address, Port: port}.endpoint())
+		server, err := open(ctx, machineFile{Address: address, Port: port}.endpoint())
 		switch {
 		case err == nil:
 			if err := m.save(func(f *machineFile) { f.Address, f.Port = address, port }); err != nil {
@@ -50,16 +50,23 @@ func (m *machine) listen(ctx context.Context, cfg sshd.Config) (*sshd.Server, er
 	return nil, fmt.Errorf("dsvm: no free address after %d tries: %w", addressTries, last)
 }
 
-func open(ctx context.Context, cfg sshd.Config, endpoint string) (*sshd.Server, error) {
-	cfg.Listen = endpoint
-	server, err := sshd.New(cfg)
-	if err != nil {
-		return nil, err
+// opener opens a machine's server at an endpoint.
+type opener func(ctx context.Context, endpoint string) (server, error)
+
+// gateway opens the emulator's own SSH server.
+func gateway(cfg sshd.Config) opener {
+	return func(ctx context.Context, endpoint string) (server, error) {
+		cfg := cfg
+		cfg.Listen = endpoint
+		s, err := sshd.New(cfg)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.Open(ctx); err != nil {
+			return nil, err
+		}
+		return s, nil
 	}
-	if err := server.Open(ctx); err != nil {
-		return nil, err
-	}
-	return server, nil
 }
 
 // avoid keeps a machine without an address off places that are kept for others.

@@ -147,9 +147,6 @@ func (f *Fake) Open(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !m.file.Held {
-			continue
-		}
 		starting.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()

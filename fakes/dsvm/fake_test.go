@@ -26,6 +26,10 @@ func TestMain(m *testing.M) {
 		victim(dir)
 		return
 	}
+	if dir := os.Getenv("DSVM_TEST_DOCKER_VICTIM"); dir != "" {
+		dockerVictim(dir)
+		return
+	}
 	code := m.Run()
 	for deadline := time.Now().Add(5 * time.Second); code == 0 && runtime.NumGoroutine() > 2; runtime.Gosched() {
 		if time.Now().After(deadline) {

@@ -89,7 +89,7 @@ func (m *machine) setUser(name, hash string, keys []string) error {
 	if err := addKeys(filepath.Join(home, ".ssh", "authorized_keys"), keys); err != nil {
 		return err
 	}
-	return m.save(func(f *machineFile) {
+	return errors.Join(m.save(func(f *machineFile) {
 		if name == f.User {
 			if hash != "" {
 				f.PasswordHash = hash
@@ -105,7 +105,7 @@ func (m *machine) setUser(name, hash string, keys []string) error {
 			users[i].PasswordHash = hash
 		}
 		f.Users = users
-	})
+	}), m.refreshAccounts(""))
 }
 
 // addKeys appends those that a file does not have.
@@ -145,7 +145,10 @@ func (m *machine) removeUser(name string) error {
 		return err
 	}
 	if name == f.User {
-		return os.RemoveAll(filepath.Join(m.home(name), ".ssh", "authorized_keys"))
+		return errors.Join(os.RemoveAll(filepath.Join(m.home(name), ".ssh", "authorized_keys")), m.refreshAccounts(""))
+	}
+	if err := m.refreshAccounts(name); err != nil {
+		return err
 	}
 	return os.RemoveAll(m.home(name))
 }

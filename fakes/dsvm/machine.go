@@ -30,7 +30,8 @@ type machine struct {
 	mu        sync.Mutex // of all below
 	file      machineFile
 	container engine.Container
-	server    *sshd.Server
+	parked    engine.Container // stopped, with what was written in it beside the disk
+	server    server
 	release   func() // of its hardware
 	limits    hardware.Limits
 	env       []string // of what runs in it
@@ -63,6 +64,7 @@ type machineFile struct {
 	SerialBlob   string `json:",omitempty"` // URL at which the serial log is to be kept
 	Held         bool   // it has its hardware: it is not deallocated
 	On           bool
+	OwnSSH       bool `json:",omitempty"` // its container has an SSH server of its own
 }
 
 func (m *machineFile) parse(data []byte) error { return json.Unmarshal(data, m) }
@@ -146,8 +148,15 @@ func (m *machine) start(ctx context.Context) error {
 
 // resume brings it to where the last run of the emulator left it.
 func (m *machine) resume(ctx context.Context) error {
-	if m.snapshot().On {
+	f := m.snapshot()
+	if err := m.adopt(ctx, f); err != nil {
+		return err
+	}
+	if f.On {
 		return m.start(ctx)
+	}
+	if !f.Held {
+		return nil
 	}
 	m.change.Lock()
 	defer m.change.Unlock()
@@ -190,33 +199,18 @@ func (m *machine) boot(ctx context.Context) (err error) {
 	if _, err := os.Stat(shell); err != nil {
 		shell = "/bin/sh"
 	}
-	env := []string{"HOME=" + home, "USER=" + f.User, "LOGNAME=" + f.User, "SHELL=" + shell, "TMPDIR=" + filepath.Join(m.dir, "tmp")}
+	env := []string{"HOME=" + home, "USER=" + f.User, "LOGNAME=" + f.User, "TMPDIR=" + filepath.Join(m.dir, "tmp"), "SHELL=" + shell}
 	env = append(env, m.hostEnv()...)
 	if len(limits.GPUs) == 0 {
 		env = append(env, "CUDA_VISIBLE_DEVICES=") // the host's GPUs are not this machine's
 	}
-	container, err := m.fake.cfg.Engine.Start(ctx, engine.Spec{
-		Name: "vm-" + f.ID, Dir: home, Env: env, Limits: limits, Labels: map[string]string{"lazulite.vm": f.VM},
-		// The sshd in front of it listens on the host's loopback, also for what a
-		// login forwards to the machine, and serves the disk as the host has it.
-		Mounts: append([]engine.Mount{{Source: m.dir, Target: m.dir}}, m.fake.cfg.Mounts...), Networks: []engine.Network{{Name: engine.HostNetwork}},
-	})
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, container.Remove(context.WithoutCancel(ctx)))
-		}
-	}()
-	execer, ok := container.(engine.Execer)
-	if !ok {
-		return fmt.Errorf("dsvm: the %s engine can't run commands in a machine", m.fake.cfg.Engine.Name())
-	}
-	server, err := m.listen(ctx, sshd.Config{
-		HostKeyFile: filepath.Join(m.dir, "hostkey"), Container: execer, Home: home, Shell: shell, Env: env,
-		HostFiles: true, Admit: func(from net.Addr) bool { return m.snapshot().Firewall.passes(from) }, Homes: m.homes(home), Password: m.password, PasswordLogins: m.passwordLogins, Keys: m.authorizedKeys,
-		AcceptEnv: []string{"LANG", "LC_*", "AZUREML_*"}, Logger: m.fake.cfg.Logger, Clock: m.fake.cfg.Clock,
+	container, server, err := m.bringUp(ctx, f, engine.Spec{
+		Name: m.containerName(), Dir: home, Env: env, Limits: limits, Labels: map[string]string{"lazulite.vm": f.VM},
+		Mounts: append([]engine.Mount{{Source: m.dir, Target: m.dir}}, m.fake.cfg.Mounts...),
+	}, sshd.Config{
+		HostKeyFile: m.hostKeyFile(), Home: home, Shell: shell, Env: env,
+		HostFiles: true, Admit: m.admits, Homes: m.homes(home), Password: m.password, PasswordLogins: m.passwordLogins, Keys: m.authorizedKeys,
+		AcceptEnv: acceptedEnv, Logger: m.fake.cfg.Logger, Clock: m.fake.cfg.Clock,
 	})
 	if err != nil {
 		return err
@@ -224,10 +218,15 @@ func (m *machine) boot(ctx context.Context) (err error) {
 	limited, cancel := context.WithTimeout(ctx, loginLimit)
 	defer cancel()
 	if err := server.Check(limited); err != nil {
-		return errors.Join(err, server.Close(context.WithoutCancel(ctx)))
+		clean := context.WithoutCancel(ctx)
+		return errors.Join(err, server.Close(clean), container.Remove(clean))
+	}
+	if m.snapshot().OwnSSH {
+		// There its agent is root, as on a machine of Azure's.
+		env = append([]string{"HOME=/root", "USER=root", "LOGNAME=root", "TMPDIR=/tmp"}, env[4:]...)
 	}
 	m.mu.Lock()
-	m.container, m.server, m.env, m.tasks = container, server, env, map[string]*task{}
+	m.container, m.parked, m.server, m.env, m.tasks = container, nil, server, env, map[string]*task{}
 	m.life, m.endLife = context.WithCancel(context.WithoutCancel(ctx))
 	m.mu.Unlock()
 	return m.booted(ctx)
@@ -260,8 +259,9 @@ func (m *machine) prepareDisk(f machineFile) (home string, err error) {
 	return home, errors.Join(err, file.Close())
 }
 
-// halt takes it down: nobody gets in any more, and its processes end.
-func (m *machine) halt(ctx context.Context, grace time.Duration) error {
+// halt takes it down: nobody gets in any more, and its processes end. What can
+// be started again is kept if park is set.
+func (m *machine) halt(ctx context.Context, grace time.Duration, park bool) error {
 	m.mu.Lock()
 	server, container := m.server, m.container
 	if m.endLife != nil {
@@ -277,7 +277,16 @@ func (m *machine) halt(ctx context.Context, grace time.Duration) error {
 		if err := container.Stop(ctx, grace); err != nil {
 			return err
 		}
-		if err := container.Remove(ctx); err != nil {
+		if _, again := container.(engine.Restarter); park && again {
+			m.mu.Lock()
+			m.parked = container
+			m.mu.Unlock()
+		} else if err := container.Remove(ctx); err != nil {
+			return err
+		}
+	}
+	if !park {
+		if err := m.unpark(ctx); err != nil {
 			return err
 		}
 	}
@@ -292,7 +301,7 @@ func (m *machine) halt(ctx context.Context, grace time.Duration) error {
 func (m *machine) stop(ctx context.Context) error {
 	m.change.Lock()
 	defer m.change.Unlock()
-	if err := m.halt(ctx, stopGrace); err != nil {
+	if err := m.halt(ctx, stopGrace, true); err != nil {
 		return err
 	}
 	return m.save(func(f *machineFile) { f.On = false })
@@ -321,7 +330,7 @@ func (m *machine) giveBack() error {
 func (m *machine) suspend(ctx context.Context) error {
 	m.change.Lock()
 	defer m.change.Unlock()
-	if err := m.halt(ctx, 0); err != nil {
+	if err := m.halt(ctx, 0, false); err != nil {
 		return err
 	}
 	m.mu.Lock()
@@ -334,8 +343,8 @@ func (m *machine) suspend(ctx context.Context) error {
 }
 
 // erase makes the disk as it was before the first start.
-func (m *machine) erase() error {
-	return errors.Join(os.RemoveAll(filepath.Join(m.dir, "home")), os.RemoveAll(filepath.Join(m.dir, "tmp")), m.removeAgentFiles())
+func (m *machine) erase(ctx context.Context) error {
+	return errors.Join(m.unpark(ctx), os.RemoveAll(filepath.Join(m.dir, "home")), os.RemoveAll(filepath.Join(m.dir, "tmp")), m.removeAgentFiles())
 }
 
 // remove takes it down and its disk away.
@@ -344,6 +353,9 @@ func (m *machine) remove(ctx context.Context) error {
 		if err := m.deallocate(ctx); err != nil {
 			return err
 		}
+	}
+	if err := m.unpark(ctx); err != nil {
+		return err
 	}
 	m.mu.Lock()
 	m.gone = true

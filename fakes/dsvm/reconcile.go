@@ -272,7 +272,7 @@ func (f vmReconciler) ready(ctx context.Context, step string, m *machine, r *arm
 		if err := m.stop(ctx); err != nil {
 			return err
 		}
-		if err := m.erase(); err != nil {
+		if err := m.erase(ctx); err != nil {
 			return err
 		}
 		return m.save(func(file *machineFile) {

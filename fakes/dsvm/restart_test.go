@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/fakes/dsvm"
@@ -218,8 +219,10 @@ func TestPowerIsHonest(t *testing.T) {
 	}
 }
 
-func TestFiftyAtOnce(t *testing.T) {
-	w := newWorld(t, t.TempDir(), nil)
+func TestFiftyAtOnce(t *testing.T) { fiftyAtOnce(t, newWorld(t, t.TempDir(), nil)) }
+
+func fiftyAtOnce(t *testing.T, w *world) {
+	began := time.Now()
 	var names []string
 	for i := range 50 {
 		name := fmt.Sprintf("vm%d", i)
@@ -241,6 +244,7 @@ func TestFiftyAtOnce(t *testing.T) {
 	w.mu.Unlock()
 	all(func(name string) { w.reconcile(key(compute + name)) })
 	w.settle()
+	t.Logf("50 machines were up after %v", time.Since(began))
 	var mu sync.Mutex
 	seen := map[string]bool{}
 	all(func(name string) {

@@ -34,6 +34,8 @@ import (
 	"sync"
 	"time"
 
+	containertypes "github.com/moby/moby/api/types/container"
+
 	"lazulite.dev/emulator/clock"
 	"lazulite.dev/emulator/engine"
 )
@@ -257,9 +259,14 @@ func (e *Engine) Adopt(ctx context.Context, name string) (engine.Container, erro
 		return nil, err
 	}
 	for _, s := range all {
-		if s.Labels[labelName] == name && s.State == "running" {
+		if s.Labels[labelName] == name && lasts(s.State, s.Labels) {
 			c.id = s.ID
 			c.machine, c.shell, c.dir = s.Labels[labelMachine] != "", s.Labels[labelShell] != "", s.Labels[labelDir]
+			if s.State != "running" {
+				c.exit = engine.Exit{At: e.cfg.Clock.Now()}
+				close(c.ended)
+				return c, nil
+			}
 			e.attend(c)
 			return c, nil
 		}
@@ -271,7 +278,12 @@ func (e *Engine) Adopt(ctx context.Context, name string) (engine.Container, erro
 // Sweep implements engine.Adopter.
 func (e *Engine) Sweep(ctx context.Context) error { return e.sweep(ctx, false) }
 
-// sweep removes the instance's containers that this engine does not have; with keep, those alone that don't run.
+// lasts says whether a container is worth keeping: it runs, or is a machine that can run again.
+func lasts(state containertypes.ContainerState, labels map[string]string) bool {
+	return state == "running" || state == "exited" && labels[labelMachine] != ""
+}
+
+// sweep removes the instance's containers that this engine does not have; with keep, those alone that can't be adopted.
 func (e *Engine) sweep(ctx context.Context, keep bool) error {
 	all, err := e.daemon.list(ctx, e.instance)
 	if err != nil {
@@ -282,7 +294,7 @@ func (e *Engine) sweep(ctx context.Context, keep bool) error {
 	for _, s := range all {
 		c := e.containers[s.Labels[labelName]]
 		// One that is being started has no id yet, and may be this one.
-		if c == nil && !(keep && s.State == "running") {
+		if c == nil && !(keep && lasts(s.State, s.Labels)) {
 			stale = append(stale, s.ID)
 		}
 	}

@@ -1,0 +1,58 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+
+	containertypes "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+
+	"lazulite.dev/emulator/engine"
+	"lazulite.dev/emulator/hardware"
+)
+
+// Restart implements engine.Restarter for machines. GPUs are given when a
+// container is made: others than it has are ErrInvalid.
+func (c *container) Restart(ctx context.Context, limits hardware.Limits) (engine.Container, error) {
+	c.stopMu.Lock()
+	defer c.stopMu.Unlock()
+	if !c.machine || !c.over() {
+		return nil, fmt.Errorf("%w: %s is no machine that was stopped", engine.ErrInvalid, c.name)
+	}
+	api := c.engine.daemon.api
+	i, err := api.ContainerInspect(ctx, c.id, client.ContainerInspectOptions{})
+	if err != nil {
+		return nil, refusal("starting a container again", err)
+	}
+	had := 0
+	for _, d := range i.Container.HostConfig.DeviceRequests {
+		had += len(d.DeviceIDs)
+	}
+	if had > 0 || len(limits.GPUs) > 0 {
+		// Which of the host's GPUs are free may have changed since.
+		return nil, fmt.Errorf("%w: %s has GPUs, or is to have them", engine.ErrInvalid, c.name)
+	}
+	if _, err := api.ContainerUpdate(ctx, c.id, client.ContainerUpdateOptions{Resources: &containertypes.Resources{
+		NanoCPUs: int64(limits.CPU * 1e9), Memory: limits.Memory, MemorySwap: limits.Memory}}); err != nil {
+		return nil, refusal("changing a container's limits", err)
+	}
+	next := newContainer(c.engine, c.name)
+	next.id, next.dir, next.machine, next.shell = c.id, c.dir, c.machine, c.shell
+	select {
+	case c.engine.starts <- struct{}{}:
+		defer func() { <-c.engine.starts }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if _, err := api.ContainerStart(ctx, c.id, client.ContainerStartOptions{}); err != nil {
+		return nil, refusal("starting a container again", err)
+	}
+	c.engine.mu.Lock()
+	defer c.engine.mu.Unlock()
+	if c.engine.closed {
+		return nil, engine.ErrStopped
+	}
+	c.engine.containers[c.name] = next
+	c.engine.attend(next)
+	return next, nil
+}

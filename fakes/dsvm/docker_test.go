@@ -1,0 +1,332 @@
+package dsvm_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"lazulite.dev/emulator/engine"
+	"lazulite.dev/emulator/engine/docker"
+	"lazulite.dev/fakes/dsvm"
+)
+
+// openDocker is an engine for a test, or skips it with the reason why there can be none.
+func openDocker(t *testing.T, dir string) *docker.Engine {
+	t.Helper()
+	e, err := docker.New(t.Context(), docker.Config{Host: os.Getenv("DOCKER_HOST"), Dir: dir + "/docker", Keep: true})
+	if errors.Is(err, engine.ErrNoEngine) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	if has, err := e.Images().HasBase(t.Context()); err != nil || !has {
+		_ = e.Close(context.Background())
+		t.Skipf("there is no %s: run lazulite images build (%v)", docker.BaseImage, err)
+	}
+	return e
+}
+
+// closeDocker ends an engine, of which nothing must be left.
+func closeDocker(t *testing.T, e *docker.Engine) {
+	t.Helper()
+	if err := e.Close(context.Background()); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if _, err := exec.LookPath("docker"); err != nil {
+		return
+	}
+	if out, err := exec.Command("docker", "ps", "-aq", "--filter", "label=dev.lazulite.instance="+e.Instance()).Output(); err != nil || len(out) > 0 {
+		t.Errorf("containers are left: %s %v", out, err)
+	}
+}
+
+func newDockerWorld(t *testing.T) (*world, *docker.Engine) {
+	t.Helper()
+	dir := t.TempDir()
+	e := openDocker(t, dir)
+	t.Cleanup(func() { closeDocker(t, e) })
+	return newWorld(t, dir, func(c *dsvm.Config) { c.Engine = e }), e
+}
+
+func TestFiftyContainersAtOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes minutes")
+	}
+	w, _ := newDockerWorld(t)
+	fiftyAtOnce(t, w)
+}
+
+func TestVMInContainer(t *testing.T) {
+	w, e := newDockerWorld(t)
+	vm := compute + "vm1"
+	w.must(vm, vmBody("Standard_DS1_v2", w.nets("vm1"), withPassword))
+	w.settle()
+	endpoint := w.endpoint("vm1")
+	c, hostKey, err := dial(endpoint)
+	if err != nil {
+		t.Fatal(err, w.errs)
+	}
+	if v := string(c.ServerVersion()); !strings.HasPrefix(v, "SSH-2.0-OpenSSH") {
+		t.Errorf("the server is %s", v)
+	}
+	// What is forwarded from the machine is listened for at its own loopback.
+	l, err := c.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal("remote forward: ", err)
+	}
+	go func() {
+		if f, err := l.Accept(); err == nil {
+			_, _ = f.Write([]byte("through"))
+			_ = f.Close()
+		}
+	}()
+	port := l.Addr().(*net.TCPAddr).Port
+	for command, want := range map[string]string{
+		"hostname":           "vm",
+		"id -un; echo $HOME": user + "\n/home/" + user,
+		"sudo -n id -u":      "0",
+		fmt.Sprintf("python3 -c 'import socket; print(socket.create_connection((\"127.0.0.1\", %d)).recv(9).decode())'", port): "through",
+		"sudo touch /usr/local/installed; echo kept > kept; stat -c %U kept":                                                   user,
+	} {
+		if got := w.ssh("vm1", command); got != want {
+			t.Errorf("%s: %q, want %q", command, got, want)
+		}
+	}
+	c.Close()
+	for _, action := range []string{"powerOff", "start", "restart", "deallocate", "start"} {
+		if err := w.act(vm, action); err != nil {
+			t.Fatal(action, err)
+		}
+		w.settle()
+		c, again, err := dial(endpoint)
+		if on := action == "start" || action == "restart"; (err == nil) != on {
+			t.Fatalf("after %s a login gives %v, %v", action, err, w.errs)
+		}
+		if err != nil {
+			continue
+		}
+		c.Close()
+		if !bytes.Equal(again.Marshal(), hostKey.Marshal()) {
+			t.Errorf("after %s the host key is another", action)
+		}
+		if got := w.ssh("vm1", "cat kept; ls /usr/local/installed"); got != "kept\n/usr/local/installed" {
+			t.Errorf("after %s the disk has %q", action, got)
+		}
+	}
+	w.must(vm, vmBody("Standard_DS2_v2", network+"networkInterfaces/vm1-nic", withPassword))
+	w.settle()
+	if got := w.ssh("vm1", "cat kept; ls /usr/local/installed"); got != "kept\n/usr/local/installed" {
+		t.Errorf("resized, the disk has %q", got)
+	}
+	// An emulator that ends and comes again has the homes.
+	if err := w.fake.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := e.Found(t.Context()); err != nil || len(found) > 0 {
+		t.Errorf("after Close there are %v, %v", found, err)
+	}
+	if err := w.fake.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.ssh("vm1", "cat kept; stat -c %U kept"); got != "kept\n"+user {
+		t.Errorf("opened again, the home has %q", got)
+	}
+	w.delete(vm)
+	w.settle()
+	if out, err := exec.Command("docker", "ps", "-aq", "--filter", "label=dev.lazulite.instance="+e.Instance()).Output(); err == nil && len(out) > 0 {
+		t.Errorf("deleted, its container is left: %s", out)
+	}
+}
+
+// The logins that others than ARM's PUT make are accounts of the machine, and the firewall stands before its server.
+func TestAccountsInContainer(t *testing.T) {
+	w, _ := newDockerWorld(t)
+	vm := compute + "vm1"
+	data := base64.StdEncoding.EncodeToString([]byte("#cloud-config\nusers:\n- default\n- name: bob\n  plain_text_passwd: Blue-Sky-42\nwrite_files:\n- path: /etc/motto\n  content: labor\nruncmd:\n- id -u > /etc/who\n"))
+	if err := w.put(vm, "2024-03-01", vmBody("Standard_DS1_v2", w.nets("vm1"), strings.Replace(withKey(w.line), `{"adminUsername"`, `{"computerName":"vm","customData":"`+data+`","adminUsername"`, 1))); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	if e := w.errs[key(vm)]; e != nil {
+		t.Fatal(e)
+	}
+	within(t, func() bool { return w.ssh("vm1", "cat /etc/motto /etc/who 2>/dev/null || true") == "labor0" }, func() string { return "the custom data was not done" })
+	login := func() (string, error) {
+		c, err := gossh.Dial("tcp", w.endpoint("vm1"), &gossh.ClientConfig{User: "bob", Auth: []gossh.AuthMethod{gossh.Password("Blue-Sky-42")}, HostKeyCallback: gossh.InsecureIgnoreHostKey()})
+		if err != nil {
+			return "", err
+		}
+		defer c.Close()
+		s, err := c.NewSession()
+		if err != nil {
+			return "", err
+		}
+		out, err := s.Output("id -un; pwd")
+		return string(out), err
+	}
+	if out, err := login(); err != nil || out != "bob\n/home/bob\n" {
+		t.Errorf("bob: %q, %v", out, err)
+	}
+	group := func(access string) {
+		w.must(network+"networkSecurityGroups/wall", `{"location":"eastus2","properties":{"securityRules":[{"name":"ssh","properties":{"protocol":"Tcp","sourcePortRange":"*","destinationPortRange":"22","sourceAddressPrefix":"*","destinationAddressPrefix":"*","access":"`+access+`","priority":1000,"direction":"Inbound"}}]}}`)
+		w.settle()
+	}
+	group("Deny")
+	nic := w.show(network + "networkInterfaces/vm1-nic")
+	properties := nic["properties"].(map[string]any)
+	properties["networkSecurityGroup"] = map[string]any{"id": network + "networkSecurityGroups/wall"}
+	body, err := json.Marshal(map[string]any{"location": "eastus2", "properties": properties})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.must(network+"networkInterfaces/vm1-nic", string(body))
+	w.settle()
+	if _, err := login(); err == nil {
+		t.Error("port 22 is closed, and bob gets in")
+	}
+	group("Allow")
+	if _, err := login(); err != nil {
+		t.Errorf("port 22 is open again: %v", err)
+	}
+}
+
+// An image without an SSH server is served by the emulator's.
+func TestVMWithoutSSHD(t *testing.T) {
+	dir := t.TempDir()
+	with := openDocker(t, dir)
+	name, _, err := with.Images().BuildRecipe(t.Context(), docker.Recipe{Base: docker.BaseImage, Run: []string{"rm -f /usr/sbin/sshd"}, Source: "a test"})
+	closeDocker(t, with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := docker.New(t.Context(), docker.Config{Host: os.Getenv("DOCKER_HOST"), Dir: dir + "/docker", Keep: true, Table: docker.Table{{Match: "", Image: name}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeDocker(t, e) })
+	w := newWorld(t, dir, func(c *dsvm.Config) { c.Engine = e })
+	w.create("vm1")
+	if got := w.ssh("vm1", "test -e /.dockerenv && echo inside"); got != "inside" {
+		t.Errorf("it answers %q", got)
+	}
+	c, _, err := w.dial(w.endpoint("vm1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if v := string(c.ServerVersion()); strings.Contains(v, "OpenSSH") {
+		t.Errorf("the server is %s", v)
+	}
+}
+
+// dockerVictim is an emulator with five running VMs and one that is off, that is going to be killed.
+func dockerVictim(dir string) {
+	e, err := docker.New(context.Background(), docker.Config{Host: os.Getenv("DOCKER_HOST"), Dir: dir + "/docker", Keep: true})
+	if err != nil {
+		panic(err)
+	}
+	w := newWorld(bench{ctx: context.Background()}, dir, func(c *dsvm.Config) { c.Engine = e })
+	var ends []string
+	for i := range 6 {
+		name := fmt.Sprintf("vm%d", i)
+		w.must(compute+name, vmBody("Standard_DS1_v2", w.nets(name), withPassword))
+		w.settle()
+		if w.ssh(name, "sudo touch /usr/local/installed; hostname") != "vm" {
+			panic(name)
+		}
+		ends = append(ends, w.endpoint(name))
+	}
+	if err := w.act(compute+"vm5", "powerOff"); err != nil {
+		panic(err)
+	}
+	w.settle()
+	fmt.Println(strings.Join(ends, " "))
+	select {}
+}
+
+func sshTo(t *testing.T, endpoint, command string) (string, []byte) {
+	t.Helper()
+	c, hostKey, err := dial(endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	s, err := c.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.CombinedOutput(command)
+	if err != nil {
+		t.Errorf("%s: %v: %s", command, err, out)
+	}
+	return strings.TrimSpace(string(out)), hostKey.Marshal()
+}
+
+func TestKilledEmulatorLeavesContainers(t *testing.T) {
+	dir := t.TempDir()
+	closeDocker(t, openDocker(t, dir)) // or skip
+	v := exec.Command(os.Args[0])
+	v.Env, v.Stderr = append(os.Environ(), "DSVM_TEST_DOCKER_VICTIM="+dir), os.Stderr
+	pipe, err := v.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(pipe).ReadString('\n')
+	ends := strings.Fields(line)
+	if err != nil || len(ends) != 6 {
+		t.Fatalf("%q, %v", line, err)
+	}
+	on, off := ends[:5], ends[5]
+	var pids []string
+	var keys [][]byte
+	for _, endpoint := range on {
+		pid, hostKey := sshTo(t, endpoint, "nohup sleep 4321 >/dev/null 2>&1 & echo $!")
+		pids, keys = append(pids, pid), append(keys, hostKey)
+	}
+	if err := v.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = v.Wait()
+
+	e := openDocker(t, dir)
+	defer closeDocker(t, e)
+	f := dsvm.New(dsvm.Config{Engine: e, Dir: dir})
+	if err := f.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := f.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := e.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i, endpoint := range on {
+		out, hostKey := sshTo(t, endpoint, "cat /proc/"+pids[i]+"/cmdline | tr '\\0' ' '; ls /usr/local/installed")
+		if out != "sleep 4321 /usr/local/installed" {
+			t.Errorf("vm%d: process %s is %q", i, pids[i], out)
+		}
+		if !bytes.Equal(hostKey, keys[i]) {
+			t.Errorf("vm%d: the host key is another", i)
+		}
+	}
+	if c, _, err := dial(off); err == nil {
+		c.Close()
+		t.Error("the VM that was off is on")
+	}
+}
