@@ -129,7 +129,7 @@ func (c *cloudPlan) read(kind string, data []byte) error {
 	case len(bytes.TrimSpace(data)) == 0:
 		return nil
 	}
-	return fmt.Errorf("Unhandled non-multipart (text/x-not-multipart) userdata: '%.20s...'", first)
+	return fmt.Errorf("cloud-init: Unhandled non-multipart (text/x-not-multipart) userdata: '%.20s...'", first)
 }
 
 func (c *cloudPlan) shellScript(data []byte) error {
@@ -183,7 +183,7 @@ func (c *cloudPlan) config(data []byte) error {
 	var all map[string]yaml.Node
 	var cfg cloudConfig
 	if err := errors.Join(yaml.Unmarshal(data, &all), yaml.Unmarshal(data, &cfg)); err != nil {
-		return fmt.Errorf("Failed loading yaml blob. Invalid format: %w", err)
+		return fmt.Errorf("cloud-init: Failed loading yaml blob. Invalid format: %w", err)
 	}
 	for name := range all {
 		if !slices.Contains(doneModules, name) {
@@ -352,20 +352,6 @@ func encodings(name string) []string {
 
 // quote makes one word of the shell's.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
-
-// cloudInitDone says whether the first boot's work is over; true for a machine that had none.
-func (m *machine) cloudInitDone() bool {
-	t := m.task(cloudInitTask)
-	if t == nil {
-		return true
-	}
-	select {
-	case <-t.done:
-		return true
-	default:
-		return false
-	}
-}
 
 // removeAgentFiles forgets what the agent kept, for a machine that is to boot as new.
 func (m *machine) removeAgentFiles() error { return os.RemoveAll(m.agentDir()) }

@@ -515,7 +515,7 @@ func (f *Fake) access(m *machine, settings object) error {
 			keys = append(keys, key)
 		}
 		if hash == "" && keys == nil {
-			return errors.New("No password or ssh_key is specified.")
+			return errors.New("VMAccess: No password or ssh_key is specified")
 		}
 		if err := m.setUser(user, hash, keys); err != nil {
 			return err
