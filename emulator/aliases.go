@@ -11,7 +11,18 @@ import (
 const (
 	aliases2018Path = "/Azure/azure-rest-api-specs/master/arm-compute/quickstart-templates/aliases.json"
 	aliasesPath     = "/Azure/azure-rest-api-specs/main/arm-compute/quickstart-templates/aliases.json"
+	// aliasesBlobPath is in az's own storage account, where it looks today.
+	aliasesBlobPath = "/cli/vm/aliases.json"
 )
+
+// serveAzBlobs answers for az's own storage account: of it there is the one document.
+func (e *Emulator) serveAzBlobs(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == aliasesBlobPath {
+		serveAliases(w, r)
+		return
+	}
+	e.blob.ServeHTTP(w, r)
+}
 
 // aliasesJSON has, by the system, each alias with what it stands for; a row with
 // a year is not in the documents of before.
@@ -28,7 +39,7 @@ type imageAlias struct {
 	Since        int    `json:"since,omitempty"`
 }
 
-// serveAliases answers the two paths of az's alias document.
+// serveAliases answers the paths of az's alias document.
 func serveAliases(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		http.Error(w, "405: Method Not Allowed", http.StatusMethodNotAllowed)
@@ -42,15 +53,14 @@ func serveAliases(w http.ResponseWriter, r *http.Request) {
 	for _, system := range all {
 		for name, a := range system {
 			switch {
-			case r.URL.Path == aliases2018Path && (a.Since > 2018):
+			case r.URL.Path == aliases2018Path && a.Since > 2018:
 				delete(system, name)
-			case r.URL.Path == aliasesPath:
+				continue
+			case r.URL.Path != aliases2018Path:
 				a.Architecture = "x64"
-				fallthrough
-			default:
-				a.Since = 0
-				system[name] = a
 			}
+			a.Since = 0
+			system[name] = a
 		}
 	}
 	body, err := json.Marshal(map[string]any{"$schema": "http://schema.management.azure.com/schemas/2015-01-01/deploymentTemplate.json", "contentVersion": "1.0.0.0",

@@ -23,6 +23,7 @@ func (e *Emulator) hosts() []front.Host {
 		{Pattern: "sts.windows.net", Handler: authority},
 		{Pattern: "**.azureml.net", Handler: learning},
 		{Pattern: "**.azureml.ms", Handler: learning},
+		{Pattern: "azcliprod.blob.core.windows.net", Handler: http.HandlerFunc(e.serveAzBlobs)},
 		{Pattern: "*.blob.core.windows.net", Handler: e.blob},
 		{Pattern: "*.file.core.windows.net", Handler: e.blob.FileHandler()},
 		{Pattern: "localhost", Handler: http.HandlerFunc(e.serveLocal)},

@@ -236,12 +236,12 @@ func unpack(b []byte, dir string) error {
 	return place(files, dir)
 }
 
-// invoke starts the control script as the SDK does, detached; it is ended with the test at the latest.
+// invoke starts the control script; it is ended with the test at the latest.
 func invoke(t testing.TB, dir string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("/bin/bash", filepath.Join(dir, "azureml-setup", "Invocation.sh"))
 	cmd.Dir = dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	// The process becomes the control script, which makes itself a session: the leader of one would have to fork.
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

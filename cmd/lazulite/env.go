@@ -89,7 +89,11 @@ func (m *Main) withEnv(ctx context.Context, do func(context.Context, []emulator.
 	if !errors.Is(err, errDown) {
 		return err
 	}
-	e, err := emulator.New(emulator.Config{Environment: m.machineEnv(), Logger: slog.New(slog.NewTextHandler(m.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	standIn, err := m.standIn("")
+	if err != nil {
+		return err
+	}
+	e, err := emulator.New(emulator.Config{Environment: m.machineEnv(), StandIn: standIn, Logger: slog.New(slog.NewTextHandler(m.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	if err != nil {
 		return err
 	}

@@ -82,6 +82,8 @@ type computeNotes struct {
 	Created bool `json:"created"`
 	// Machine is the name of the VM and stem of its network resources.
 	Machine string `json:"machine,omitempty"`
+	// Disks are the ids of the machine's managed disks, which outlive it and are deleted after it.
+	Disks []string `json:"disks,omitempty"`
 	// Detached leaves the machine where it is when the compute goes.
 	Detached bool `json:"detached,omitempty"`
 	// Attempts counts tries to reach a machine that has just come up.

@@ -24,6 +24,7 @@ const (
 const (
 	versionCompute = "2018-10-01"
 	versionNetwork = "2018-08-01"
+	versionDisk    = "2018-09-30"
 )
 
 // pollInterval is how often an unfinished machine is looked at again, and
@@ -204,12 +205,33 @@ type vmDocument struct {
 	Tags       map[string]string `json:"tags"`
 	Properties struct {
 		ProvisioningState string `json:"provisioningState"`
-		NetworkProfile    struct {
+		StorageProfile    struct {
+			OSDisk    diskDocument   `json:"osDisk"`
+			DataDisks []diskDocument `json:"dataDisks"`
+		} `json:"storageProfile"`
+		NetworkProfile struct {
 			NetworkInterfaces []struct {
 				ID string `json:"id"`
 			} `json:"networkInterfaces"`
 		} `json:"networkProfile"`
 	} `json:"properties"`
+}
+
+type diskDocument struct {
+	CreateOption string `json:"createOption"`
+	ManagedDisk  struct {
+		ID string `json:"id"`
+	} `json:"managedDisk"`
+}
+
+// disks are the managed disks that were made with the machine; one that was attached to it is somebody's own.
+func (vm vmDocument) disks() (ids []string) {
+	for _, d := range append([]diskDocument{vm.Properties.StorageProfile.OSDisk}, vm.Properties.StorageProfile.DataDisks...) {
+		if d.ManagedDisk.ID != "" && !strings.EqualFold(d.CreateOption, "Attach") {
+			ids = append(ids, d.ManagedDisk.ID)
+		}
+	}
+	return ids
 }
 
 // locate follows the machine's interface to its public address.
@@ -296,8 +318,14 @@ func (c computeReconciler) remove(ctx context.Context, r *arm.Resource, notes *c
 		return arm.Result{Done: true}, nil
 	}
 	id := machineID(r, notes.Machine)
-	err := c.s.armCall(ctx, http.MethodGet, id, versionCompute, nil, nil)
+	var vm vmDocument
+	err := c.s.armCall(ctx, http.MethodGet, id, versionCompute, nil, &vm)
 	if err == nil {
+		if disks := vm.disks(); len(disks) > 0 && len(notes.Disks) == 0 {
+			// Which they are is stored before nobody can tell it any more.
+			notes.Disks = disks
+			return arm.Result{RequeueAfter: time.Nanosecond}, nil
+		}
 		if err := c.s.armCall(ctx, http.MethodDelete, id, versionCompute, nil, nil); err != nil && !isNotFound(err) {
 			return arm.Result{RequeueAfter: pollInterval}, retryable(err)
 		}
@@ -305,6 +333,11 @@ func (c computeReconciler) remove(ctx context.Context, r *arm.Resource, notes *c
 	}
 	if !isNotFound(err) {
 		return arm.Result{RequeueAfter: pollInterval}, retryable(err)
+	}
+	for _, disk := range notes.Disks {
+		if err := c.s.armCall(ctx, http.MethodDelete, disk, versionDisk, nil, nil); err != nil && !isNotFound(err) {
+			return arm.Result{RequeueAfter: pollInterval}, retryable(err)
+		}
 	}
 	steps := network(r, notes.Machine)
 	for i := len(steps) - 1; i >= 0; i-- {

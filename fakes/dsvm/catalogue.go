@@ -82,6 +82,13 @@ func (f *Fake) listImages(c arm.Call, depth int) (any, error) {
 	want := []string{variable(c, "publisher"), variable(c, "offer"), variable(c, "sku")}
 	var path []string // as the catalogue spells it
 	names := []string{}
+	if depth == 0 {
+		for _, h := range handlers {
+			if !slices.Contains(names, h.publisher) {
+				names = append(names, h.publisher)
+			}
+		}
+	}
 	for _, i := range platformImages() {
 		have := []string{i.Publisher, i.Offer, i.SKU}
 		if !slices.EqualFunc(want[:depth], have[:depth], strings.EqualFold) {

@@ -58,7 +58,7 @@ func (f *Fake) compute() arm.Provider {
 				Reads: map[string]arm.Read{"vmSizes": f.readSizes},
 			},
 		},
-		Queries: append(f.imageQueries(versions),
+		Queries: append(append(f.imageQueries(versions), f.extensionQueries(versions)...),
 			arm.Query{Method: http.MethodGet, Pattern: "locations/{location}/vmSizes", Versions: versions, Do: f.listSizes},
 			arm.Query{Method: http.MethodGet, Pattern: "locations/{location}/usages", Versions: versions, Do: f.listUsages},
 			arm.Query{Method: http.MethodGet, Pattern: "locations/{location}/runCommands", Versions: arm.Versions{From: "2017-03-30"}, Do: f.listRunCommands},

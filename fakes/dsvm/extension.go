@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,65 @@ var handlers = []struct{ publisher, name, version, does string }{
 	{"Microsoft.Azure.Extensions", "CustomScript", "2.0.6", runsScript},
 	{"Microsoft.OSTCExtensions", "CustomScriptForLinux", "1.5.2.2", runsScript},
 	{"Microsoft.OSTCExtensions", "VMAccessForLinux", "1.4.7.1", setsAccess},
+}
+
+// extensionQueries are the reads of virtualMachineExtensionImages (2018-10-01).
+func (f *Fake) extensionQueries(versions arm.Versions) []arm.Query {
+	const types = "locations/{location}/publishers/{publisher}/artifacttypes/vmextension/types"
+	list := func(c arm.Call, names []string, below string) (any, error) {
+		location, err := f.location(c, "locations/publishers")
+		if err != nil {
+			return nil, err
+		}
+		out := []object{}
+		for _, n := range names {
+			id := fmt.Sprintf("/Subscriptions/%s/Providers/Microsoft.Compute/Locations/%s/Publishers/%s/ArtifactTypes/VMExtension/Types/%s%s", variable(c, "subscription"), location, variable(c, "publisher"), below, n)
+			out = append(out, object{"location": location, "name": n, "id": id})
+		}
+		if len(out) == 0 {
+			return nil, &arm.Error{Status: http.StatusNotFound, Code: "NotFound", Message: "Artifact: VMExtension was not found."}
+		}
+		return out, nil
+	}
+	find := func(c arm.Call, take func(name, version string) string) (names []string) {
+		for _, h := range handlers {
+			if strings.EqualFold(h.publisher, variable(c, "publisher")) {
+				if n := take(h.name, h.version); n != "" {
+					names = append(names, n)
+				}
+			}
+		}
+		return names
+	}
+	versionsOf := func(c arm.Call) []string {
+		return find(c, func(name, version string) string {
+			if !strings.EqualFold(name, variable(c, "type")) {
+				return ""
+			}
+			return strings.Join(strings.Split(version, ".")[:3], ".")
+		})
+	}
+	return []arm.Query{
+		{Method: http.MethodGet, Pattern: types, Versions: versions, Do: func(_ context.Context, c arm.Call) (any, error) {
+			return list(c, find(c, func(name, _ string) string { return name }), "")
+		}},
+		{Method: http.MethodGet, Pattern: types + "/{type}/versions", Versions: versions, Do: func(_ context.Context, c arm.Call) (any, error) {
+			return list(c, versionsOf(c), variable(c, "type")+"/Versions/")
+		}},
+		{Method: http.MethodGet, Pattern: types + "/{type}/versions/{version}", Versions: versions, Do: func(_ context.Context, c arm.Call) (any, error) {
+			var names []string
+			if slices.Contains(versionsOf(c), variable(c, "version")) {
+				names = []string{variable(c, "version")}
+			}
+			all, err := list(c, names, variable(c, "type")+"/Versions/")
+			if err != nil {
+				return nil, err
+			}
+			one := all.([]object)[0]
+			one["properties"] = object{"operatingSystem": "Linux", "computeRole": "IaaS", "vmScaleSetEnabled": true, "supportsMultipleExtensions": false}
+			return one, nil
+		}},
+	}
 }
 
 // extensionProperties are those of VirtualMachineExtension (2018-10-01).

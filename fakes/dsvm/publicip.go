@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"slices"
+	"strings"
 	"syscall"
 
 	"lazulite.dev/emulator/arm"
@@ -31,9 +33,12 @@ func (f *Fake) admitPublicIP(_ context.Context, _ arm.View, _ arm.Call, old, nex
 	return edit(next, old, f, func(o, before object) error {
 		for name, allowed := range map[string][2]string{"publicIPAllocationMethod": {"Dynamic", "Static"}, "publicIPAddressVersion": {"IPv4", "IPv6"}} {
 			o.fill(name, allowed[0])
-			if v := o.text(name); v != allowed[0] && v != allowed[1] {
+			v := o.text(name)
+			i := slices.IndexFunc(allowed[:], func(a string) bool { return strings.EqualFold(a, v) })
+			if i < 0 {
 				return format("Invalid value %q of %s. Allowed values: %s, %s.", fmt.Sprint(o[name]), name, allowed[0], allowed[1])
 			}
+			o[name] = allowed[i]
 		}
 		if label := o.child("dnsSettings").text("domainNameLabel"); label != "" {
 			if !labelRule().MatchString(label) {

@@ -2,10 +2,13 @@ package execution_test
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -279,6 +282,68 @@ func TestDockerCrash(t *testing.T) {
 	}
 }
 
+// TestDockerGone has Docker go away in the middle of a run: the run fails, and what is left ends by itself.
+func TestDockerGone(t *testing.T) {
+	image := baseImage(t)
+	real := strings.TrimPrefix(dockerOut(t, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"), "unix://")
+	if host := os.Getenv("DOCKER_HOST"); host != "" {
+		real = strings.TrimPrefix(host, "unix://")
+	}
+	if !filepath.IsAbs(real) {
+		t.Skipf("the daemon is not on a local socket: %s", real)
+	}
+	dir, err := os.MkdirTemp("", "lz") // the name of a socket must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	listener, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var open []net.Conn
+	go func() {
+		for {
+			in, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("unix", real)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			mu.Lock()
+			open = append(open, in, out)
+			mu.Unlock()
+			pipe := func(to, from net.Conn) {
+				_, _ = io.Copy(to, from)
+				_ = to.(*net.UnixConn).CloseWrite()
+			}
+			go pipe(in, out)
+			go pipe(out, in)
+		}
+	}()
+	w := newWorld(t)
+	folder := w.localRun(run, runconfig(docker(map[string]any{"baseImage": image}), set("python", "environment", "python", "interpreterPath")), map[string]string{"train.py": longScript})
+	w.invoke(folder, "DOCKER_HOST=unix://"+filepath.Join(dir, "s"))
+	w.waitLog("pid=")
+	_ = listener.Close()
+	mu.Lock()
+	for _, c := range open {
+		_ = c.Close()
+	}
+	mu.Unlock()
+	if r := w.waitEnd(run); r.Status != "Failed" || !strings.Contains(r.Error.Message, "The connection to Docker on this machine broke in the middle of the run") {
+		t.Errorf("%s %v", r.Status, r.Error)
+	}
+	waitFor(t, "end of the container", func() bool {
+		return dockerOut(t, "ps", "-q", "--filter", "label=dev.lazulite.setup="+filepath.Join(folder, "azureml-setup")) == ""
+	})
+	dockerOut(t, append([]string{"rm", "-f"}, containersOf(t, folder)...)...)
+}
+
 // TestDockerOwner ensures that a user who is not root can delete what root wrote in the container.
 func TestDockerOwner(t *testing.T) {
 	image := baseImage(t)
@@ -338,6 +403,25 @@ func TestRemoteDocker(t *testing.T) {
 	w.drained(t)
 	wantNoContainer(t, m.file(id))
 
+	check := func(change ...func(map[string]any)) string {
+		c := runconfig(append([]func(map[string]any){docker(map[string]any{"baseImage": image}), set("my-vm", "target")}, change...)...)
+		rec := w.post("checkprepare", definitionPart(t, c, nil), part{"project.zip", zipped(t, map[string]string{"train.py": ""})})
+		return strings.TrimSpace(rec.Body.String())
+	}
+	if got := check(); got != `{"environmentPrepared":true}` {
+		t.Errorf("check: %s", got)
+	}
+	if got := check(managed("never-asked-for")); got != `{"environmentPrepared":false}` {
+		t.Errorf("check of an image that was not made: %s", got)
+	}
+
+	lost := w.submit(config, map[string]string{"train.py": longScript})
+	remoteLog(w, lost, "pid=")
+	kill9(t, m.file(lost), "control.py", "guard.py")
+	if r := w.waitEnd(lost); r.Status != "Failed" || !strings.Contains(r.Error.Message, "ended without reporting") {
+		t.Errorf("%s %v", r.Status, r.Error)
+	}
+
 	long := w.submit(config, map[string]string{"train.py": longScript})
 	remoteLog(w, long, "pid=")
 	if rec := w.postJSON("cancel", map[string]any{"RunId": long, "Target": "my-vm"}); rec.Code != 200 {
@@ -347,4 +431,5 @@ func TestRemoteDocker(t *testing.T) {
 		t.Errorf("%s %v", r.Status, r.Error)
 	}
 	wantNoContainer(t, m.file(long))
+	wantNoContainer(t, m.file(lost)) // the next run's, here
 }

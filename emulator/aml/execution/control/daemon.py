@@ -11,12 +11,15 @@ import time
 
 import job as jobs
 import processes
+import service
 
 # Containers carry the run that they are of, and the folder of the control script that looks after them.
 RUN_LABEL = "dev.lazulite.run"
 SETUP_LABEL = "dev.lazulite.setup"
 OWNER_LABEL = "dev.lazulite.owner"
 ASK_SECONDS = 60
+# After what time an ended container whose run's folder is not to be seen is nobody's.
+FORGOTTEN = 3600
 
 
 class Failed(Exception):
@@ -152,9 +155,17 @@ class Daemon(object):
     def sweep(self):
         """Removes the containers of runs of this user whose control script is no more, and could not do it."""
         for container in self._labelled("%s=%s" % (OWNER_LABEL, self.owner)):
-            code, out, _ = self.ask("inspect", "--format", '{{index .Config.Labels "%s"}}' % SETUP_LABEL, container)
-            setup = out.strip()
-            if code == 0 and setup and not jobs.taken(setup):
+            code, out, _ = self.ask("inspect", "--format", '{{index .Config.Labels "%s"}}\n{{.State.Status}}\n{{.State.FinishedAt}}'
+                                    % SETUP_LABEL, container)
+            if code or not out.strip():
+                continue
+            setup, status, finished = out.split("\n")[:3]
+            if os.path.isdir(setup):
+                forgotten = not jobs.taken(setup)
+            else:
+                # Removed with its run, or in sight of another machine alone: one in a container beside this may have it.
+                forgotten = status == "exited" and (service.seconds_until(finished) or 0) < -FORGOTTEN
+            if forgotten:
                 self.remove(container)
                 if self._log:
                     self._log.line("Removed a container that an earlier run left behind (%s)" % os.path.dirname(setup))
