@@ -51,12 +51,18 @@ func closeDocker(t *testing.T, e *docker.Engine) {
 	}
 }
 
+// inContainers has machines run on Docker, at addresses that a test process
+// beside this one does not draw.
+func inContainers(e engine.Engine) func(*dsvm.Config) {
+	return func(c *dsvm.Config) { c.Engine, c.Rand = e, nil }
+}
+
 func newDockerWorld(t *testing.T) (*world, *docker.Engine) {
 	t.Helper()
 	dir := t.TempDir()
 	e := openDocker(t, dir)
 	t.Cleanup(func() { closeDocker(t, e) })
-	return newWorld(t, dir, func(c *dsvm.Config) { c.Engine = e }), e
+	return newWorld(t, dir, inContainers(e)), e
 }
 
 func TestFiftyContainersAtOnce(t *testing.T) {
@@ -215,7 +221,7 @@ func TestVMWithoutSSHD(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { closeDocker(t, e) })
-	w := newWorld(t, dir, func(c *dsvm.Config) { c.Engine = e })
+	w := newWorld(t, dir, inContainers(e))
 	w.create("vm1")
 	if got := w.ssh("vm1", "test -e /.dockerenv && echo inside"); got != "inside" {
 		t.Errorf("it answers %q", got)
@@ -236,7 +242,7 @@ func dockerVictim(dir string) {
 	if err != nil {
 		panic(err)
 	}
-	w := newWorld(bench{ctx: context.Background()}, dir, func(c *dsvm.Config) { c.Engine = e })
+	w := newWorld(bench{ctx: context.Background()}, dir, inContainers(e))
 	var ends []string
 	for i := range 6 {
 		name := fmt.Sprintf("vm%d", i)

@@ -3,15 +3,21 @@
 // Linux machine reached over SSH.
 //
 // A VM here is a folder (its disk), a machine of the engine (its processes),
-// and an emulator/sshd at an address of its own. It is "running" only while
+// and an address of its own: there a relay leads to OpenSSH's server inside the
+// container or, on the process engine and in images that have no sshd, an
+// emulator/sshd answers. It is "running" only while
 // that server takes logins, and what it is told to do it has done when the
 // operation ends; delays are data (lifecycle.json) on the Clock, and chaos
 // fails allocations by its dice. After a restart of the emulator the VMs that
-// ran are listening again, with their host keys, addresses and homes.
+// ran are listening again, with their host keys, addresses and homes; after one
+// that was killed their containers are taken over as they run. What is installed
+// in a container beside the homes stays over stops, restarts and resizes, until
+// the VM is deleted or the emulator ends in good order.
 //
 // The image is not booted: on the process engine every Linux image is this
 // host. Windows is refused. What runs in a machine by ARM's order (run
-// commands, extensions, custom data) runs for real, as the emulator's own user.
+// commands, extensions, custom data) runs for real: as root in a container, else
+// as the emulator's own user.
 // Of the network, security rules about SSH hold; all else is shown, not built:
 // private addresses have Azure's shape and reach nobody. A data disk is an
 // account of itself, no device. Marketplace terms are kept, and never asked for.
