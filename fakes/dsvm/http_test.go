@@ -32,14 +32,18 @@ type service struct {
 	arm    *arm.Engine
 }
 
-func newService(t *testing.T, dir, lifecycle string) *service {
+func newService(t *testing.T, dir, lifecycle string, change ...func(*dsvm.Config)) *service {
 	t.Helper()
 	s := &service{T: t, dir: dir}
 	var err error
 	if s.engine, err = engine.NewProcess(engine.Config{Dir: filepath.Join(dir, "engine")}); err != nil {
 		t.Fatal(err)
 	}
-	s.fake = dsvm.New(dsvm.Config{Engine: s.engine, Dir: dir, Lifecycle: lifecycle})
+	cfg := dsvm.Config{Engine: s.engine, Dir: dir, Lifecycle: lifecycle}
+	for _, f := range change {
+		f(&cfg)
+	}
+	s.fake = dsvm.New(cfg)
 	if s.store, err = store.Open(store.Config{Path: filepath.Join(dir, "arm.db")}); err != nil {
 		t.Fatal(err)
 	}
@@ -149,6 +153,9 @@ func (s *service) nets(name string) (nic string) {
 		}
 	}
 	nic = network + "networkInterfaces/" + name + "-nic"
+	if status, _, _ := s.do("GET "+nic, ""); status == 200 {
+		return nic
+	}
 	s.must(201, "PUT "+nic, `{"location":"eastus2","properties":{"networkSecurityGroup":{"id":"`+network+`networkSecurityGroups/nsg"},"ipConfigurations":[{"name":"ipconfig","properties":{"subnet":{"id":"`+network+`virtualNetworks/vnet/subnets/default"},"publicIPAddress":{"id":"`+network+`publicIPAddresses/`+name+`-ip"}}}]}}`)
 	return nic
 }
@@ -307,4 +314,28 @@ func TestRestartOverHTTP(t *testing.T) {
 	s.close()
 	s = newService(t, dir, "fast")
 	within(t, func() bool { status, _, _ := s.do("GET "+vm, ""); return status == 404 }, func() string { return fmt.Sprint(deleting) })
+}
+
+// raw is the answer's body, where it is no object.
+func (s *service) raw(line string) string {
+	s.Helper()
+	method, url, _ := strings.Cut(line, " ")
+	sep := "?"
+	if strings.Contains(url, "?") {
+		sep = "&"
+	}
+	r, err := http.NewRequestWithContext(s.Context(), method, "https://management.azure.com"+url+sep+"api-version=2018-10-01", nil)
+	if err != nil {
+		s.Fatal(err)
+	}
+	a, err := s.arm.Transport().RoundTrip(r)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer a.Body.Close()
+	data, err := io.ReadAll(a.Body)
+	if err != nil || a.StatusCode != 200 {
+		s.Fatalf("%s: %d %s %v", line, a.StatusCode, data, err)
+	}
+	return string(data)
 }
