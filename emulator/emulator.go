@@ -58,8 +58,6 @@ type Config struct {
 	// Environment is NAME=value of what machines on the process engine have of
 	// this host: PATH, PYENV_ROOT, PIP_* and the like. Empty: a plain PATH.
 	Environment []string
-	// MachineMounts are what machines have of this host besides their disk, such as Docker's socket and command.
-	MachineMounts []engine.Mount
 	// StandIn names the image that a run in Docker takes for a base image which its
 	// machine does not have; nil: none stands for another.
 	StandIn func(image string) (standIn string, ok bool)
@@ -165,7 +163,7 @@ func (e *Emulator) build() error {
 		cfg.Hardware = hardware.New(hardware.Config{})
 	}
 	e.vms = dsvm.New(dsvm.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "machines"),
-		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 0)), Lifecycle: cfg.Lifecycle, Hardware: cfg.Hardware, Environment: cfg.Environment, Mounts: cfg.MachineMounts,
+		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 0)), Lifecycle: cfg.Lifecycle, Hardware: cfg.Hardware, Environment: cfg.Environment,
 		Transport: e.front.Reach(), KeepLog: e.keepLog, Logger: e.log})
 	if e.aml, err = aml.New(aml.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Blob: e.blob, Dir: filepath.Join(e.dir, "runs"),
 		Tenant: id.Tenant, Issue: e.authority.Issue, Verify: e.authority.Verify,

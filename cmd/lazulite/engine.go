@@ -1,15 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/engine/docker"
@@ -87,25 +84,6 @@ func (m *Main) cacheDir() string {
 		cache = filepath.Join(m.Getenv("HOME"), ".cache")
 	}
 	return filepath.Join(cache, "lazulite")
-}
-
-// dockerOfMachines is what virtual machines have of this host's Docker, as Data
-// Science VMs had one of their own: its socket, and the command for it. Their
-// disks have the same paths here and there, so what a machine mounts, the
-// daemon finds. Nothing where the daemon is elsewhere or the command is not here.
-func (m *Main) dockerOfMachines(host string) []engine.Mount {
-	socket, local := strings.CutPrefix(cmp.Or(host, m.Getenv("DOCKER_HOST"), "unix:///var/run/docker.sock"), "unix://")
-	command, err := exec.LookPath("docker")
-	if !local || err != nil {
-		return nil
-	}
-	if command, err = filepath.EvalSymlinks(command); err != nil {
-		return nil
-	}
-	if st, err := os.Stat(socket); err != nil || st.Mode()&os.ModeSocket == 0 {
-		return nil
-	}
-	return []engine.Mount{{Source: socket, Target: socket}, {Source: command, Target: command, ReadOnly: true}}
 }
 
 // standIn says which image stands for which, for runs in Docker.

@@ -88,7 +88,7 @@ func (m *Main) up(ctx context.Context, f upFlags) (err error) {
 		return err
 	}
 	cfg := emulator.Config{Listen: f.listen, Also: f.also, Dir: m.dir(), Seed: f.seed, Lifecycle: f.lifecycle, Offline: f.offline, Environment: m.machineEnv(), Logger: logger,
-		MachineMounts: m.dockerOfMachines(f.dockerHost), StandIn: standIn,
+		StandIn:    standIn,
 		MakeEngine: func(dir string) (engine.Engine, error) { return m.pickEngine(ctx, f, logger, dir) }}
 	if f.ephemeral {
 		cfg.Dir = ""

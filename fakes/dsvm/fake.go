@@ -62,8 +62,6 @@ type Config struct {
 	// Environment is NAME=value of what machines have of this host besides
 	// their own HOME, USER and the like: PATH, and how packages are fetched here.
 	Environment []string
-	// Mounts are what machines have of this host besides their disk, such as Docker's socket and command.
-	Mounts []engine.Mount
 	// Transport fetches the files that extensions name; nil: the network.
 	Transport http.RoundTripper
 	// KeepLog puts a machine's serial log at a URL of a storage account; nil: serial logs stay on the machine.

@@ -206,7 +206,7 @@ func (m *machine) boot(ctx context.Context) (err error) {
 	}
 	container, server, err := m.bringUp(ctx, f, engine.Spec{
 		Name: m.containerName(), Dir: home, Env: env, Limits: limits, Labels: map[string]string{"lazulite.vm": f.VM},
-		Mounts: append([]engine.Mount{{Source: m.dir, Target: m.dir}}, m.fake.cfg.Mounts...),
+		Mounts: []engine.Mount{{Source: m.dir, Target: m.dir}},
 	}, sshd.Config{
 		HostKeyFile: m.hostKeyFile(), Home: home, Shell: shell, Env: env,
 		HostFiles: true, Admit: m.admits, Homes: m.homes(home), Password: m.password, PasswordLogins: m.passwordLogins, Keys: m.authorizedKeys,
