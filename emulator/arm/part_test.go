@@ -61,8 +61,7 @@ func (b builder) Reconcile(ctx context.Context, v arm.View, r *arm.Resource) (ar
 }
 
 func newWalls(t *testing.T) *rig {
-	var r *rig
-	r = newRig(t, func(c *arm.Config) {
+	r := newRig(t, func(c *arm.Config) {
 		things := &things{hold: map[string]bool{}, fail: map[string]*arm.Error{}, calls: map[string]int{}}
 		c.Providers = append(c.Providers, walls(things))
 	})
