@@ -98,7 +98,7 @@ func (p *playback) find(method, u string) int {
 		recorded := plain(e.URL)
 		if method == http.MethodGet {
 			// The URL that a client polls is the header's, where the deployment still has its name.
-			recorded = strings.ReplaceAll(recorded, "mock-deployment/operationstatuses", "/operationstatuses")
+			recorded = regexp.MustCompile(`/deployments/[^/]+/operationstatuses`).ReplaceAllString(recorded, "/deployments//operationstatuses")
 			u = regexp.MustCompile(`/deployments/[^/]+/operationstatuses`).ReplaceAllString(u, "/deployments//operationstatuses")
 		}
 		if e.Method != method || recorded != u || e.Answer.Status >= 500 {

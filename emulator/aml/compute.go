@@ -109,7 +109,7 @@ func (s *Service) computeType() arm.Type {
 		PutOld:      update,
 		Patch:       update,
 		Delete:      arm.LRO{Status: http.StatusAccepted, NoBody: true, AsyncOperation: operationStatus, Operation: renderComputeOperation, Running: "InProgress"},
-		Schema:      computeSchema,
+		Schema:      computeSchema(),
 		Admit:       s.admitCompute,
 		AdmitDelete: admitComputeDelete,
 		Reconciler:  computeReconciler{s},

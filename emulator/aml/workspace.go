@@ -66,7 +66,7 @@ func (s *Service) workspaceType() arm.Type {
 		Tracked:  true,
 		// SDK 0.1.68 takes 200 and 204 alone for a DELETE, and would ask for page 1 for ever on a nextLink.
 		NoPaging:   true,
-		Schema:     workspaceSchema,
+		Schema:     workspaceSchema(),
 		Admit:      s.admitWorkspace,
 		Reconciler: workspaceReconciler{s},
 		Render:     renderWorkspace,
