@@ -2,7 +2,6 @@ package emulator
 
 import (
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -69,8 +68,5 @@ func writeFile(path string, b []byte, mode fs.FileMode) error {
 	return os.Rename(tmp.Name(), path)
 }
 
-func secret() string {
-	b := make([]byte, 30)
-	_, _ = rand.Read(b)
-	return base64.RawURLEncoding.EncodeToString(b)
-}
+// secret is letters and digits alone: az takes a value that starts with a hyphen for an option.
+func secret() string { return rand.Text() + rand.Text() }
