@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 
 	"lazulite.dev/emulator/aml/plane"
 )
@@ -60,7 +61,7 @@ type registryLogin struct {
 }
 
 // imageName is what docker takes for an image: no option, and nothing that a shell would see.
-var imageName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._/:@-]{0,511}$`)
+var imageName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._/:@-]{0,511}$`) })
 
 // inDocker: both SDKs' ways to ask for a container.
 func (c *configuration) inDocker() bool {
@@ -80,13 +81,13 @@ func (c *configuration) checkDocker() error {
 		return plane.BadRequest(section+"buildContext", "Base images from a build context are not emulated here: docker build it, and name the image in '%sbaseImage'.", section)
 	case d.BaseImage == "":
 		return plane.BadRequest(section+"baseImage", "'%sbaseImage' must name an image where docker is enabled.", section)
-	case !imageName.MatchString(d.BaseImage):
+	case !imageName().MatchString(d.BaseImage):
 		return plane.BadRequest(section+"baseImage", "'%s' is no name of an image.", d.BaseImage)
 	}
 	const registry = section + "baseImageRegistry."
 	r := d.BaseImageRegistry
 	switch {
-	case r.Address != "" && !imageName.MatchString(registryAddress(r.Address)):
+	case r.Address != "" && !imageName().MatchString(registryAddress(r.Address)):
 		return plane.BadRequest(registry+"address", "'%s' is no address of a registry.", r.Address)
 	case r.Username != "" && r.Password == "":
 		return plane.BadRequest(registry+"password", "The user '%s' of the registry has no password.", r.Username)

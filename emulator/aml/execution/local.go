@@ -23,7 +23,7 @@ func (s *Service) localRun(prepareOnly bool) plane.HandlerFunc {
 		if err := checkExperiment(experiment); err != nil {
 			return err
 		}
-		if !runIDPattern.MatchString(runID) {
+		if !runIDPattern().MatchString(runID) {
 			return plane.BadRequest("runId", "'%s' is no run id: letters, digits, '-' and '_' only, 255 at most.", runID)
 		}
 		sub, err := s.readSubmission(w, r, prepareOnly, maxConfigZip)

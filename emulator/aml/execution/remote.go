@@ -30,7 +30,7 @@ func (s *Service) remoteRun(from source, prepareOnly bool) plane.HandlerFunc {
 			return err
 		}
 		runID := r.URL.Query().Get("runId")
-		if runID != "" && !runIDPattern.MatchString(runID) {
+		if runID != "" && !runIDPattern().MatchString(runID) {
 			return plane.BadRequest("runId", "'%s' is no run id: letters, digits, '-' and '_' only, 255 at most.", runID)
 		}
 		sub, err := s.readRemote(w, r, c, from, prepareOnly)

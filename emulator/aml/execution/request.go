@@ -56,7 +56,7 @@ func (s *Service) clean(w http.ResponseWriter, r *http.Request, c *plane.Call) e
 		return err
 	}
 	all := strings.EqualFold(r.URL.Query().Get("all"), "true")
-	if !all && !runIDPattern.MatchString(req.RunID) {
+	if !all && !runIDPattern().MatchString(req.RunID) {
 		return plane.BadRequest("RunId", "'RunId' must name a run where 'all' is not true.")
 	}
 	target, err := s.resolve(r.Context(), c.Workspace, req.Target, req.CustomTarget)
@@ -84,7 +84,7 @@ func (s *Service) diagnostics(w http.ResponseWriter, r *http.Request, c *plane.C
 	if err := plane.ReadJSON(w, r, &req); err != nil {
 		return err
 	}
-	if !runIDPattern.MatchString(req.RunID) {
+	if !runIDPattern().MatchString(req.RunID) {
 		return plane.BadRequest("RunId", "'RunId' must name a run.")
 	}
 	if _, err := s.cfg.Runs.Get(r.Context(), c.Workspace, req.RunID); err != nil {
