@@ -419,11 +419,10 @@ func (x *exchange) follow(p *pending) {
 // remove answers DELETE.
 func (x *exchange) remove(t *typeInfo, id ID) error {
 	key := id.Key()
-	if x.e.index.get(key) != nil {
-		// A step under way would keep the lock, and its work is in vain.
-		if ent := x.e.index.get(key); !ent.res.Deleting {
-			x.e.progress.interrupt(key)
-		}
+	// A step under way would keep the lock, and its work is in vain. The entry is
+	// read once: another DELETE may take it away at any moment.
+	if ent := x.e.index.get(key); ent != nil && !ent.res.Deleting {
+		x.e.progress.interrupt(key)
 	}
 	release, err := x.e.locks.take(x.r.Context(), key)
 	if err != nil {
