@@ -91,7 +91,11 @@ func (d deployer) drive(ctx context.Context, id ID, notes *deployment, t *templa
 		p.Asked, p.Status = true, http.StatusOK
 	}
 	if !p.Asked {
-		body, err := s.resolve(t.body(p.Path))
+		var body any
+		err := s.within(p.Loops, func() (err error) {
+			body, err = s.resolve(t.body(p.Path))
+			return err
+		})
 		if err != nil {
 			p.failed(d.e, http.StatusBadRequest, errTemplate("Unable to process template language expressions for resource '%s': %s", p.ID, capital(err)))
 			return nil
@@ -264,6 +268,12 @@ func (t *template) evaluateOutputs(s *scope) (map[string]any, error) {
 		}
 		raw, _ := memberOf(def, "value")
 		v, err := s.resolve(raw)
+		if declaration, _ := memberOf(def, "copy"); declaration != nil && raw == nil && err == nil {
+			var l copyLoop
+			if l, err = readLoop(withName(declaration, name), s, true); err == nil {
+				v, err = l.values(s)
+			}
+		}
 		if err != nil {
 			return nil, Errorf(http.StatusBadRequest, "DeploymentOutputEvaluationFailed", "Unable to evaluate template outputs: '%s'. Please see error details and deployment operations. %s.", name, capital(err))
 		}

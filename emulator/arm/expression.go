@@ -172,6 +172,8 @@ func (p *expressionParser) text() (expression, error) {
 type scope struct {
 	template   *template
 	parameters map[string]any // folded name to value
+	// loops are the copy loops that evaluation is in, the innermost last.
+	loops []loop
 	// resolving guards against variables that name each other.
 	resolving map[string]bool
 	group     *Resource
@@ -290,7 +292,14 @@ func (s *scope) resolve(v any) (any, error) {
 		return e.eval(s)
 	case map[string]any:
 		out := make(map[string]any, len(t))
+		loops, has := inputLoops(t)
+		if err := s.addLoops(loops, out); err != nil {
+			return nil, err
+		}
 		for k, el := range t {
+			if has && strings.EqualFold(k, "copy") {
+				continue
+			}
 			var err error
 			if out[k], err = s.resolve(el); err != nil {
 				return nil, err

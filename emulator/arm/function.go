@@ -40,6 +40,7 @@ func functions() map[string]function {
 	return map[string]function{
 		"parameters":     {1, 1, parameterOf, nil},
 		"variables":      {1, 1, variableOf, nil},
+		"copyindex":      {0, 2, copyIndexOf, nil},
 		"resourceid":     {2, -1, resourceIDOf, nil},
 		"resourcegroup":  {0, 0, groupOf, nil},
 		"subscription":   {0, 0, subscriptionFunction, nil},

@@ -17,6 +17,8 @@ type planned struct {
 	Location string `json:"location,omitempty"`
 	// Path leads to the resource in the template: an index, and one more for each nesting.
 	Path []int `json:"path"`
+	// Loops are where the resource's copy loops, and those around it, are.
+	Loops []loop `json:"loops,omitempty"`
 	// DependsOn are folded ids.
 	DependsOn []string `json:"dependsOn,omitempty"`
 	// State is empty, Running, Succeeded, Failed or Skipped.
@@ -35,38 +37,87 @@ type planned struct {
 func (t *template) plan(s *scope) ([]*planned, error) {
 	var out []*planned
 	declared := map[string][]any{}
+	copies := map[string][]*planned{} // by the loop's name, folded
 	var walk func(list []any, parent *planned, path []int) error
+	one := func(obj map[string]any, parent *planned, path []int) (*planned, error) {
+		p, err := planOne(obj, s, parent, path)
+		if err != nil {
+			return nil, err
+		}
+		key := p.ID.Key()
+		if _, twice := declared[key]; twice {
+			return nil, errTemplate("The resource '%s' is defined multiple times in a template. Please see https://aka.ms/arm-template/#resources for usage details", p.ID)
+		}
+		deps, err := dependencies(obj, s, p)
+		if err != nil {
+			return nil, err
+		}
+		if parent != nil {
+			deps = append(deps, parent.ID.String())
+		}
+		declared[key] = deps
+		out = append(out, p)
+		nested, _ := memberOf(obj, "resources")
+		if nested == nil {
+			return p, nil
+		}
+		children, ok := nested.([]any)
+		if !ok {
+			return nil, errTemplate("The member 'resources' of the template resource '%s' is no array", p.Name)
+		}
+		return p, walk(children, p, p.Path)
+	}
+	// round plans the copies of one resource.
+	round := func(l copyLoop, obj map[string]any, parent *planned, path []int) error {
+		if _, twice := copies[fold(l.name)]; twice && parent == nil {
+			return errTemplate("The template has more than one copy loop of the name '%s'", l.name)
+		}
+		made := []*planned{}
+		for n := range l.count {
+			var p *planned
+			if err := s.within([]loop{{l.name, n, true}}, func() (err error) {
+				p, err = one(obj, parent, path)
+				return err
+			}); err != nil {
+				return err
+			}
+			if l.batch > 0 && n >= l.batch {
+				// A batch begins when the one before it is done.
+				from := (n/l.batch - 1) * l.batch
+				for _, before := range made[from : from+l.batch] {
+					declared[p.ID.Key()] = append(declared[p.ID.Key()], before.ID.String())
+				}
+			}
+			made = append(made, p)
+		}
+		copies[fold(l.name)] = append(copies[fold(l.name)], made...)
+		return nil
+	}
 	walk = func(list []any, parent *planned, path []int) error {
 		for i, raw := range list {
 			obj, ok := raw.(map[string]any)
 			if !ok {
 				return errTemplate("The template resource at index '%d' is no object", i)
 			}
-			p, err := planOne(obj, s, parent, append(slices.Clone(path), i))
+			at := append(slices.Clone(path), i)
+			declaration, _ := memberOf(obj, "copy")
+			var l copyLoop
+			if declaration != nil {
+				var err error
+				if l, err = readLoop(declaration, s, false); err != nil {
+					return errTemplate("%s", capital(err))
+				}
+			}
+			err := t.checkBody(at, s, l.name)
+			switch {
+			case err != nil:
+			case declaration != nil:
+				err = round(l, obj, parent, at)
+			default:
+				_, err = one(obj, parent, at)
+			}
 			if err != nil {
 				return err
-			}
-			key := p.ID.Key()
-			if _, twice := declared[key]; twice {
-				return errTemplate("The resource '%s' is defined multiple times in a template. Please see https://aka.ms/arm-template/#resources for usage details", p.ID)
-			}
-			deps, err := dependencies(obj, s, p)
-			if err != nil {
-				return err
-			}
-			if parent != nil {
-				deps = append(deps, parent.ID.String())
-			}
-			declared[key] = deps
-			out = append(out, p)
-			if nested, _ := memberOf(obj, "resources"); nested != nil {
-				children, ok := nested.([]any)
-				if !ok {
-					return errTemplate("The member 'resources' of the template resource '%s' is no array", p.Name)
-				}
-				if err := walk(children, p, p.Path); err != nil {
-					return err
-				}
 			}
 		}
 		return nil
@@ -78,6 +129,14 @@ func (t *template) plan(s *scope) ([]*planned, error) {
 		for _, d := range declared[p.ID.Key()] {
 			name := d.(string)
 			to := findPlanned(out, name)
+			if made, isLoop := copies[fold(name)]; to == nil && isLoop {
+				for _, c := range made {
+					if key := c.ID.Key(); c != p && !slices.Contains(p.DependsOn, key) {
+						p.DependsOn = append(p.DependsOn, key)
+					}
+				}
+				continue
+			}
 			if to == nil {
 				return nil, errTemplate("The resource '%s' is not defined in the template. Please see https://aka.ms/arm-template for usage details", name)
 			}
@@ -91,9 +150,6 @@ func (t *template) plan(s *scope) ([]*planned, error) {
 }
 
 func planOne(obj map[string]any, s *scope, parent *planned, path []int) (*planned, error) {
-	if c, _ := memberOf(obj, "copy"); c != nil {
-		return nil, errTemplate("The template resource has the member 'copy', which is not supported")
-	}
 	field := func(name string, required bool) (string, error) {
 		raw, _ := memberOf(obj, name)
 		if raw == nil && !required {
@@ -109,7 +165,7 @@ func planOne(obj map[string]any, s *scope, parent *planned, path []int) (*planne
 		}
 		return text, nil
 	}
-	p := &planned{Path: path}
+	p := &planned{Path: path, Loops: slices.Clone(s.loops)}
 	var err error
 	for _, f := range []struct {
 		to       *string
@@ -212,6 +268,9 @@ func findPlanned(all []*planned, name string) *planned {
 
 // implied adds a dependency for each reference to a resource of the same template.
 func (t *template) implied(p *planned, all []*planned, s *scope) {
+	was := s.loops
+	s.loops = p.Loops
+	defer func() { s.loops = was }()
 	_ = visit(t.body(p.Path), func(c callNode) error {
 		name := fold(c.name)
 		if len(c.args) == 0 || name != "reference" && !strings.HasPrefix(name, "list") {

@@ -139,9 +139,6 @@ func (t *template) readParameters(m map[string]any) error {
 func (t *template) check() error {
 	refuse := func(c callNode) error {
 		name := fold(c.name)
-		if name == "copyindex" {
-			return errors.New("the template function 'copyIndex' is not supported: 'copy' is refused")
-		}
 		if _, ok := functionOf(name); !ok {
 			return errFunction(c.name)
 		}
@@ -152,7 +149,7 @@ func (t *template) check() error {
 			word, _ := l.value.(string)
 			_, known := t.parameters[fold(word)]
 			if name == "variables" {
-				_, known = memberOf(t.variables, word)
+				_, _, known = t.variable(word)
 			}
 			if !known {
 				return fmt.Errorf("the template %s '%s' is not found. Please see https://aka.ms/arm-template/#%s for usage details", strings.TrimSuffix(name, "s"), word, name)
@@ -169,6 +166,9 @@ func (t *template) check() error {
 		if err := visit(v, refuse); err != nil {
 			return errTemplate("%s", capital(err))
 		}
+	}
+	if err := checkLoops(t.variables, nil, false); err != nil {
+		return errTemplate("%s", capital(err))
 	}
 	return nil
 }
@@ -325,7 +325,7 @@ func variableOf(s *scope, a []any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, ok := memberOf(s.template.variables, name)
+	raw, made, ok := s.template.variable(name)
 	if !ok {
 		return nil, fmt.Errorf("the template variable '%s' is not found", name)
 	}
@@ -334,6 +334,17 @@ func variableOf(s *scope, a []any) (any, error) {
 	}
 	s.resolving[fold(name)] = true
 	defer delete(s.resolving, fold(name))
+	// A variable is the same wherever it is used.
+	was := s.loops
+	s.loops = nil
+	defer func() { s.loops = was }()
+	if made != nil {
+		l, err := readLoop(made, s, true)
+		if err != nil {
+			return nil, err
+		}
+		return l.values(s)
+	}
 	return s.resolve(raw)
 }
 
