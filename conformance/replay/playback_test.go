@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -181,14 +182,14 @@ func TestRecordingsAgreeWithThemselves(t *testing.T) {
 // withoutGroups hides groups from reads until something else was asked.
 func withoutGroups(t *testing.T, p *playback) *playback {
 	inner := http.Handler(p)
-	started := false
+	var started atomic.Bool // a poll that its client gave up on may still be served
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		group := regexp.MustCompile(`(?i)^/subscriptions/[^/]+/resourcegroups/[^/]+$`).MatchString(r.URL.Path)
-		if !started && group && r.Method == http.MethodGet && r.URL.Query().Get("api-version") == "2018-05-01" {
+		if !started.Load() && group && r.Method == http.MethodGet && r.URL.Query().Get("api-version") == "2018-05-01" {
 			w.WriteHeader(http.StatusNotFound)
 			return
 		}
-		started = true
+		started.Store(true)
 		inner.ServeHTTP(w, r)
 	}))
 	t.Cleanup(srv.Close)
