@@ -13,6 +13,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -36,6 +38,7 @@ func Test(t *testing.T, open func(t *testing.T) engine.Engine) {
 		{"names", names},
 		{"execs", execs},
 		{"machine", machine},
+		{"reaches", reaches},
 		{"close", closes},
 		{"fifty at once", fifty},
 	} {
@@ -273,6 +276,32 @@ func machine(s *suite) {
 	s.wait(c, 0, "")
 	if x := <-ended; x.Code != 143 {
 		s.Errorf("what ran on it: %+v", x)
+	}
+}
+
+func reaches(s *suite) {
+	r, ok := s.engine.(engine.Reacher)
+	if !ok {
+		s.Skip("this engine's containers reach nothing of the host")
+	}
+	host := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "the host") }))
+	defer host.Close()
+	for range 2 {
+		addr, err := r.Reach(s.ctx, host.Listener.Addr().String())
+		if err != nil {
+			s.Fatalf("Reach: %v", err)
+		}
+		c := s.start("reaches", act{"exec curl -fsS --noproxy '*' http://" + addr + "/", []string{"LAZULITE_SIM_OUTPUT=the host"}})
+		s.wait(c, 0, "")
+		if got := s.text(c, true); got != "the host" {
+			s.Errorf("at %s the container found %q", addr, got)
+		}
+		if err := c.Remove(s.ctx); err != nil {
+			s.Errorf("Remove: %v", err)
+		}
+	}
+	if addr, err := r.Reach(s.ctx, "nowhere"); !errors.Is(err, engine.ErrInvalid) {
+		s.Errorf("no port: %q, %v", addr, err)
 	}
 }
 
