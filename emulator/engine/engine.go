@@ -198,6 +198,15 @@ type Timekeeper interface {
 	TimedLogs(ctx context.Context, w io.Writer) error
 }
 
+// Reacher is an Engine whose containers can reach what this host keeps to itself.
+type Reacher interface {
+	// Reach returns host:port at which containers reach what listens at
+	// hostAddr, a loopback address of this host, until the engine closes. It is
+	// the same for the same hostAddr, also after a restart, if nobody else has
+	// taken it. Nobody but containers gets through.
+	Reach(ctx context.Context, hostAddr string) (addr string, err error)
+}
+
 // Adopter is an Engine whose containers outlive it when the emulator is
 // killed: the next engine of the same instance finds them running.
 type Adopter interface {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -153,6 +154,18 @@ func (p *Process) records() ([]session, error) {
 
 // Name implements Engine.
 func (p *Process) Name() string { return "process" }
+
+// Reach implements Reacher: its containers have the host's own network.
+func (p *Process) Reach(_ context.Context, hostAddr string) (string, error) {
+	return hostAddr, checkAddr(hostAddr)
+}
+
+func checkAddr(addr string) error {
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return nil
+}
 
 // Instance is the id that marks this engine's processes.
 func (p *Process) Instance() string { return p.instance }

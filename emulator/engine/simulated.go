@@ -40,6 +40,11 @@ func NewSimulated(cfg Config) *Simulated {
 // Name implements Engine.
 func (s *Simulated) Name() string { return "simulated" }
 
+// Reach implements Reacher: what runs nothing reaches everything.
+func (s *Simulated) Reach(_ context.Context, hostAddr string) (string, error) {
+	return hostAddr, checkAddr(hostAddr)
+}
+
 // script is what a simulated process will do.
 type script struct {
 	output   string

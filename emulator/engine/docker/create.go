@@ -267,6 +267,9 @@ func (c *container) configureHost(x *containertypes.HostConfig, spec engine.Spec
 			x.NetworkMode = "host"
 		}
 	}
+	if c.engine.needsHostName() {
+		x.ExtraHosts = append(x.ExtraHosts, hostName+":host-gateway")
+	}
 }
 
 // findCommand looks in the container, not started yet, for what it is to run:

@@ -97,6 +97,7 @@ type Engine struct {
 	ctx    context.Context // of what watches containers; ends with Close
 	cancel context.CancelFunc
 	watch  sync.WaitGroup
+	reach  reach
 	starts chan struct{} // limits how many start at once
 
 	mu         sync.Mutex
@@ -335,7 +336,7 @@ func (e *Engine) Close(ctx context.Context) error {
 		wg.Go(func() { errs[i] = c.Remove(ctx) })
 	}
 	wg.Wait()
-	errs = append(errs, e.sweep(ctx, false))
+	errs = append(errs, e.sweep(ctx, false), e.closeRelays(ctx))
 	e.cancel()
 	e.watch.Wait()
 	return errors.Join(append(errs, e.daemon.close())...)

@@ -13,6 +13,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -38,6 +40,7 @@ func Test(t *testing.T, open func(t *testing.T) engine.Engine) {
 		{"machine", machine},
 		{"joins", joins},
 		{"times", times},
+		{"reaches", reaches},
 		{"close", closes},
 		{"fifty at once", fifty},
 	} {
@@ -326,6 +329,32 @@ func times(s *suite) {
 	}
 	if len(lines) != 3 || lines[2] != "" {
 		s.Errorf("%d lines: %q", len(lines), b.String())
+	}
+}
+
+func reaches(s *suite) {
+	r, ok := s.engine.(engine.Reacher)
+	if !ok {
+		s.Skip("this engine's containers reach nothing of the host")
+	}
+	host := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "the host") }))
+	defer host.Close()
+	for range 2 {
+		addr, err := r.Reach(s.ctx, host.Listener.Addr().String())
+		if err != nil {
+			s.Fatalf("Reach: %v", err)
+		}
+		c := s.start("reaches", act{"exec curl -fsS --noproxy '*' http://" + addr + "/", []string{"LAZULITE_SIM_OUTPUT=the host"}})
+		s.wait(c, 0, "")
+		if got := s.text(c, true); got != "the host" {
+			s.Errorf("at %s the container found %q", addr, got)
+		}
+		if err := c.Remove(s.ctx); err != nil {
+			s.Errorf("Remove: %v", err)
+		}
+	}
+	if addr, err := r.Reach(s.ctx, "nowhere"); !errors.Is(err, engine.ErrInvalid) {
+		s.Errorf("no port: %q, %v", addr, err)
 	}
 }
 
