@@ -217,6 +217,12 @@ func (e *Emulator) Open(ctx context.Context) error {
 	if err := e.front.Listen(ctx); err != nil {
 		return fmt.Errorf("emulator: %w", err)
 	}
+	if engine.AdopterOf(e.engine) != nil {
+		// Containers that a killed emulator left find it where it was.
+		if _, _, err := e.network(ctx); err != nil {
+			return fmt.Errorf("emulator: the network of containers: %w", err)
+		}
+	}
 	if err := e.vms.Open(ctx); err != nil {
 		return fmt.Errorf("emulator: virtual machines: %w", err)
 	}
