@@ -242,18 +242,3 @@ func (m *manager) exec(o *order, dir string, env []string, command ...string) (i
 	}
 	return 0, out.String()
 }
-
-// wire is all that was asked for, as JSON.
-func (m *manager) wire() string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var b strings.Builder
-	for _, id := range m.placed {
-		b.WriteString(id)
-		if o := m.orders[id]; o != nil {
-			text, _ := json.Marshal(o.body)
-			b.Write(text)
-		}
-	}
-	return b.String()
-}
