@@ -80,6 +80,7 @@ func (s *Service) erase(ctx context.Context, home string) error {
 // process made, so it runs beside it.
 func (s *Service) sweep(ctx context.Context) error {
 	live := map[string]bool{}
+	var shares []*container
 	for _, kind := range []string{containerKeys, shareKeys} {
 		err := s.each(ctx, kind, func(d store.Doc) error {
 			var c container
@@ -87,6 +88,9 @@ func (s *Service) sweep(ctx context.Context) error {
 				return err
 			}
 			live[c.ID] = true
+			if kind == shareKeys {
+				shares = append(shares, &c)
+			}
 			return nil
 		})
 		if err != nil {
@@ -132,7 +136,33 @@ func (s *Service) sweep(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, k := range shares {
+		if err := s.sweepNotes(ctx, k); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// sweepNotes removes the notes of files that jobs have deleted from a share.
+func (s *Service) sweepNotes(ctx context.Context, k *container) error {
+	f, err := s.folder(k)
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	base := fileKeys + k.ID + "/"
+	return s.each(ctx, base, func(d store.Doc) error {
+		dir, name, _ := strings.Cut(strings.TrimPrefix(d.Key, base), "//")
+		if _, info, err := f.find(strings.TrimPrefix(dir+"/"+name, "/")); err != nil || info != nil {
+			return err
+		}
+		err := s.cfg.Store.Delete(ctx, d.Key, d.Rev)
+		if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) {
+			return nil // in other hands
+		}
+		return err
+	})
 }
 
 // sweepFiles removes files of earlier processes that no document names. The
@@ -145,7 +175,7 @@ func (s *Service) sweepFiles(ctx context.Context, home string) error {
 	}
 	old := map[string]bool{}
 	for _, f := range folder {
-		if !s.files.mine(f.Name()) {
+		if !f.IsDir() && !s.files.mine(f.Name()) {
 			old[f.Name()] = true
 		}
 	}
@@ -171,7 +201,7 @@ func (s *Service) sweepFiles(ctx context.Context, home string) error {
 	if err != nil {
 		return err
 	}
-	for _, kind := range []string{blobKeys, listKeys, fileKeys} {
+	for _, kind := range []string{blobKeys, listKeys} {
 		err := s.each(ctx, kind+home+"/", func(d store.Doc) error {
 			if kind == listKeys {
 				var list []block
