@@ -61,6 +61,8 @@ type Config struct {
 	// StandIn names the image that a run in Docker takes for a base image which its
 	// machine does not have; nil: none stands for another.
 	StandIn func(image string) (standIn string, ok bool)
+	// Around, if set, is put around the resource manager: to watch its answers, or to spoil them.
+	Around func(http.Handler) http.Handler
 	// Offline refuses to tunnel to hosts that are not emulated.
 	Offline bool
 	Logger  *slog.Logger
@@ -82,6 +84,8 @@ type Emulator struct {
 	aml       *aml.Service
 	arm       *arm.Engine
 	front     *front.Front
+	// manager is arm with what Config.Around put around it.
+	manager http.Handler
 
 	closeOnce sync.Once
 	closeErr  error
@@ -176,6 +180,10 @@ func (e *Emulator) build() error {
 		Providers:     append(append(passiveProviders(e.blob, id.Tenant), e.vms.Providers()...), e.aml.Provider()),
 		Authenticate:  e.authenticate}); err != nil {
 		return err
+	}
+	e.manager = e.arm
+	if cfg.Around != nil {
+		e.manager = cfg.Around(e.arm)
 	}
 	return nil
 }
