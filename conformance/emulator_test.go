@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lazulite.dev/conformance"
+	"lazulite.dev/conformance/openapi/openapitest"
 	"lazulite.dev/emulator"
 )
 
@@ -32,6 +33,7 @@ func TestEmulator(t *testing.T) {
 	cfg.Endpoint, cfg.Proxy, cfg.CAFile = "https://management.azure.com", e.URL(), st.CAFile
 	cfg.Tenant, cfg.ClientID, cfg.ClientSecret, cfg.Subscription = id.Tenant, id.ClientID, id.ClientSecret, id.Subscription
 	cfg.Budget.Cost = conformance.FreeOfCost
+	cfg.Documents = openapitest.Folder(t)
 	rep, err := conformance.Run(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -39,8 +39,18 @@ type Report struct {
 	Started  time.Time `json:"started"`
 	Seconds  float64   `json:"seconds"`
 	Results  []Result  `json:"results"`
+	// Documented tells how much of the traffic was held against OpenAPI documents; nil if none were given.
+	Documented *Documented `json:"documented,omitempty"`
 	// Left names what was created and is still there, and why.
 	Left []string `json:"left,omitempty"`
+}
+
+// Documented is how many answers were checked, of how many operations and
+// api-versions, and how many no document describes.
+type Documented struct {
+	Answers    int `json:"answers"`
+	Operations int `json:"operations"`
+	Beyond     int `json:"beyond"`
 }
 
 // Count returns how many results have the status.
@@ -103,6 +113,9 @@ func (r Report) WriteText(w io.Writer) error {
 	counts := make([]string, 0, 6)
 	for _, s := range []Status{Pass, Fail, Skip, Disabled, Unsupported, Errored} {
 		counts = append(counts, fmt.Sprintf("%d %s", r.Count(s), s))
+	}
+	if d := r.Documented; d != nil {
+		fmt.Fprintf(&b, "\nOpenAPI: %d answers of %d operations checked, %d are in no document\n", d.Answers, d.Operations, d.Beyond)
 	}
 	fmt.Fprintf(&b, "\n%s, of %d in %.1f s\n", strings.Join(counts, ", "), len(r.Results), r.Seconds)
 	_, err := io.WriteString(w, b.String())

@@ -11,6 +11,7 @@ import (
 	"github.com/onsi/ginkgo/v2/types"
 	"github.com/onsi/gomega"
 
+	"lazulite.dev/conformance/openapi"
 	"lazulite.dev/conformance/wire"
 )
 
@@ -38,6 +39,7 @@ func specs() []spec {
 type suite struct {
 	cfg     Config
 	client  *wire.Client
+	watch   *openapi.Watch // nil without documents
 	filter  types.LabelFilter
 	byID    map[string]Requirement
 	started time.Time
@@ -51,11 +53,23 @@ func newSuite(cfg Config) (*suite, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := wire.New(cfg.Wire())
+	su := &suite{cfg: cfg, byID: map[string]Requirement{}, started: time.Now()}
+	wired := cfg.Wire()
+	if cfg.Documents != "" {
+		docs, err := openapi.Load(cfg.Documents)
+		if err != nil {
+			return nil, err
+		}
+		if su.watch, err = openapi.NewWatch(docs); err != nil {
+			return nil, err
+		}
+		wired.Watch = su.watch.Transport
+	}
+	su.client, err = wire.New(wired)
 	if err != nil {
 		return nil, err
 	}
-	filter, err := types.ParseLabelFilter(cfg.Labels)
+	su.filter, err = types.ParseLabelFilter(cfg.Labels)
 	if err != nil {
 		return nil, fmt.Errorf("labels %q: %w", cfg.Labels, err)
 	}
@@ -63,7 +77,6 @@ func newSuite(cfg Config) (*suite, error) {
 	if err != nil {
 		return nil, err
 	}
-	su := &suite{cfg: cfg, client: client, filter: filter, byID: map[string]Requirement{}, started: time.Now()}
 	for _, r := range list {
 		su.byID[r.ID] = r
 	}
@@ -145,6 +158,10 @@ func (su *suite) execute(ctx context.Context, sp spec) (res Result) {
 	if h := su.call(ctx, sp); h != nil {
 		res.Status, res.Detail = h.status, wire.Redact(h.detail)
 	}
+	if fresh := su.watch.Fresh(); len(fresh) > 0 && (res.Status == Pass || res.Status == Fail) {
+		res.Status = Fail
+		res.Detail = strings.TrimSpace(res.Detail + "\nanswers that their OpenAPI document does not allow:\n" + strings.Join(fresh, "\n"))
+	}
 	return res
 }
 
@@ -190,6 +207,11 @@ func (su *suite) finish(ctx context.Context) Report {
 		rep.Left = strings.Split(wire.Redact(err.Error()), "\n")
 	}
 	su.fix.close()
+	if su.watch != nil {
+		d := &Documented{}
+		d.Answers, d.Operations, d.Beyond = su.watch.Sums()
+		rep.Documented = d
+	}
 	rep.Seconds = time.Since(su.started).Round(time.Millisecond).Seconds()
 	return rep
 }

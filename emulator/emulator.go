@@ -61,6 +61,8 @@ type Config struct {
 	// StandIn names the image that a run in Docker takes for a base image which its
 	// machine does not have; nil: none stands for another.
 	StandIn func(image string) (standIn string, ok bool)
+	// Around, if set, is put around the resource manager: to watch its answers, or to spoil them.
+	Around func(http.Handler) http.Handler
 	// Offline refuses to tunnel to hosts that are not emulated.
 	Offline bool
 	Logger  *slog.Logger
@@ -82,6 +84,8 @@ type Emulator struct {
 	aml       *aml.Service
 	arm       *arm.Engine
 	front     *front.Front
+	// manager is arm with what Config.Around put around it.
+	manager http.Handler
 
 	closeOnce sync.Once
 	closeErr  error
@@ -177,6 +181,10 @@ func (e *Emulator) build() error {
 		Authenticate:  e.authenticate}); err != nil {
 		return err
 	}
+	e.manager = e.arm
+	if cfg.Around != nil {
+		e.manager = cfg.Around(e.arm)
+	}
 	return nil
 }
 
@@ -208,6 +216,12 @@ func (e *Emulator) Open(ctx context.Context) error {
 	// Runs that are taken up need the address; a request that came before all is open would find nothing.
 	if err := e.front.Listen(ctx); err != nil {
 		return fmt.Errorf("emulator: %w", err)
+	}
+	if engine.AdopterOf(e.engine) != nil {
+		// Containers that a killed emulator left find it where it was.
+		if _, _, err := e.network(ctx); err != nil {
+			return fmt.Errorf("emulator: the network of containers: %w", err)
+		}
 	}
 	if err := e.vms.Open(ctx); err != nil {
 		return fmt.Errorf("emulator: virtual machines: %w", err)

@@ -19,6 +19,7 @@ type conformFlags struct {
 	subscription, location, labels        string
 	targets                               []string
 	output                                string
+	documents                             string
 	keep                                  bool
 	replay                                []string
 }
@@ -52,6 +53,7 @@ AZURE_CLIENT_SECRET alone.`,
 	fl.StringVar(&f.location, "location", "", "region")
 	fl.StringSliceVar(&f.targets, "targets", nil, "compute targets to judge (local, vm); all if empty")
 	fl.StringVar(&f.labels, "labels", "", "label filter, such as 'core && !slow'")
+	fl.StringVar(&f.documents, "documents", "", "folder of Azure's OpenAPI documents to hold the answers against")
 	fl.BoolVar(&f.keep, "keep", false, "delete nothing afterwards")
 	fl.StringVarP(&f.output, "output", "o", "text", "text or json")
 	fl.StringSliceVar(&f.replay, "replay", nil, "recorded traffic to play instead of the suite (more files may follow)")
@@ -79,6 +81,7 @@ func (m *Main) conformConfig(f conformFlags) (conformance.Config, error) {
 		{&cfg.Authority, f.authority, nil},
 		{&cfg.Location, f.location, nil},
 		{&cfg.Labels, f.labels, nil},
+		{&cfg.Documents, f.documents, nil},
 	} {
 		for _, name := range p.names {
 			if *p.to == "" {
