@@ -29,6 +29,8 @@ var allowed = map[string][]string{
 	"emulator/aml/history":   {"emulator/aml/plane", "emulator/aad", "emulator/store", "emulator/clock"},
 	"emulator/aml/assets":    {"emulator/aml/plane", "emulator/blob", "emulator/store", "emulator/clock"},
 	"emulator/aml/execution": {"emulator/aml/plane", "emulator/aml/history", "emulator/aml/assets", "emulator/store", "emulator/clock"},
+	"fakes/batchai":          {"fakes/batchai/pool", "emulator/arm", "emulator/engine", "emulator/sshd", "emulator/hardware", "emulator/clock"},
+	"fakes/batchai/pool":     {"emulator/engine", "emulator/sshd", "emulator/hardware", "emulator/clock"},
 	"fakes/*":                {"emulator/arm", "emulator/engine", "emulator/sshd", "emulator/hardware", "emulator/clock"},
 	"emulator":               {"emulator/*", "fakes/*"},
 	"conformance":            {"conformance/*"},
