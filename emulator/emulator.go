@@ -61,6 +61,8 @@ type Config struct {
 	// StandIn names the image that a run in Docker takes for a base image which its
 	// machine does not have; nil: none stands for another.
 	StandIn func(image string) (standIn string, ok bool)
+	// Around, if set, is put around the resource manager: to watch its answers, or to spoil them.
+	Around func(http.Handler) http.Handler
 	// Offline refuses to tunnel to hosts that are not emulated.
 	Offline bool
 	Logger  *slog.Logger
@@ -82,6 +84,8 @@ type Emulator struct {
 	aml       *aml.Service
 	arm       *arm.Engine
 	front     *front.Front
+	// manager is arm with what Config.Around put around it.
+	manager http.Handler
 
 	closeOnce sync.Once
 	closeErr  error
@@ -177,6 +181,10 @@ func (e *Emulator) build() error {
 		Authenticate:  e.authenticate}); err != nil {
 		return err
 	}
+	e.manager = e.arm
+	if cfg.Around != nil {
+		e.manager = cfg.Around(e.arm)
+	}
 	return nil
 }
 
@@ -209,6 +217,12 @@ func (e *Emulator) Open(ctx context.Context) error {
 	if err := e.front.Listen(ctx); err != nil {
 		return fmt.Errorf("emulator: %w", err)
 	}
+	if engine.AdopterOf(e.engine) != nil {
+		// Containers that a killed emulator left find it where it was.
+		if _, _, err := e.network(ctx); err != nil {
+			return fmt.Errorf("emulator: the network of containers: %w", err)
+		}
+	}
 	if err := e.vms.Open(ctx); err != nil {
 		return fmt.Errorf("emulator: virtual machines: %w", err)
 	}
@@ -216,6 +230,10 @@ func (e *Emulator) Open(ctx context.Context) error {
 		if err := left.Sweep(ctx); err != nil {
 			return fmt.Errorf("emulator: what an earlier emulator left: %w", err)
 		}
+	}
+	// What nobody has mounted again goes, once it is in its container.
+	if err := e.blob.Unmount(ctx); err != nil {
+		e.log.Warn("folders that an earlier emulator had mounted", "err", err)
 	}
 	if err := e.arm.Open(ctx); err != nil {
 		return fmt.Errorf("emulator: %w", err)

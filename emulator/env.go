@@ -20,13 +20,10 @@ func (e *Emulator) Env() []Var {
 // EnvFor is Env for an emulator of another process, by what its data folder tells of it.
 func EnvFor(addr, dir, caFile, bundleFile string, id Identity) []Var {
 	proxy := "http://" + addr
-	direct := "127.0.0.1,localhost,::1"
 	vars := []Var{
 		{"HTTPS_PROXY", proxy}, {"https_proxy", proxy},
 		{"NO_PROXY", direct}, {"no_proxy", direct},
-		// requests, msrest and adal; OpenSSL and Go; curl and pycurl; Node; websocket-client of az 2.0.50.
-		{"REQUESTS_CA_BUNDLE", bundleFile}, {"SSL_CERT_FILE", bundleFile}, {"CURL_CA_BUNDLE", bundleFile},
-		{"NODE_EXTRA_CA_CERTS", caFile}, {"WEBSOCKET_CLIENT_CA_BUNDLE", bundleFile},
+		{"NODE_EXTRA_CA_CERTS", caFile},
 		{"AZURE_TENANT_ID", id.Tenant}, {"AZURE_CLIENT_ID", id.ClientID}, {"AZURE_CLIENT_SECRET", id.ClientSecret},
 		{"AZURE_SUBSCRIPTION_ID", id.Subscription},
 		// az's own folder, so that the user's real log-in stays out of this.
@@ -35,6 +32,13 @@ func EnvFor(addr, dir, caFile, bundleFile string, id Identity) []Var {
 		// With this, code that passes no auth to the SDK is logged in without a person.
 		{"MSI_ENDPOINT", proxy + "/msi/token"},
 	}
+	for _, name := range bundleVariables {
+		vars = append(vars, Var{name, bundleFile})
+	}
 	sort.Slice(vars, func(i, j int) bool { return vars[i].Name < vars[j].Name })
 	return vars
 }
+
+// bundleVariables name the file of all roots that a client trusts: for requests,
+// msrest and adal; OpenSSL and Go; curl and pycurl; websocket-client of az 2.0.50.
+var bundleVariables = [...]string{"REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE", "WEBSOCKET_CLIENT_CA_BUNDLE"}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"lazulite.dev/conformance/openapi/openapitest"
 	"lazulite.dev/emulator/aad"
 	"lazulite.dev/emulator/aml"
 	"lazulite.dev/emulator/arm"
@@ -29,10 +30,11 @@ const (
 
 // world is the service on an ARM engine that has a storage account and two VM sizes, and no machines.
 type world struct {
-	t    *testing.T
-	arm  *arm.Engine
-	aml  *aml.Service
-	blob *blob.Service
+	t       *testing.T
+	arm     *arm.Engine
+	manager http.Handler
+	aml     *aml.Service
+	blob    *blob.Service
 }
 
 func newWorld(t *testing.T) *world {
@@ -55,9 +57,10 @@ func newWorld(t *testing.T) *world {
 		}}
 	w.arm, err = arm.New(arm.Config{Store: st, Clock: clock.Real(), Tenant: "t", Subscriptions: []arm.Subscription{{ID: subscription}},
 		Providers: []arm.Provider{w.aml.Provider(), batchAI(), {Namespace: "Microsoft.Compute", Registered: true, Queries: []arm.Query{sizes}},
-			{Namespace: "Microsoft.Storage", Registered: true, Types: []arm.Type{{Name: "Microsoft.Storage/storageAccounts", Tracked: true}}}},
+			{Namespace: "Microsoft.Storage", Registered: true, Types: []arm.Type{{Name: "Microsoft.Storage/storageAccounts", Tracked: true, PutNew: arm.LRO{Status: http.StatusOK}}}}},
 		Authenticate: func(*http.Request) error { return nil }})
 	must(t, err)
+	w.manager = openapitest.Around(t)(w.arm)
 	must(t, w.arm.Open(context.Background()))
 	must(t, w.aml.Open(context.Background(), w.arm))
 	t.Cleanup(func() {
@@ -70,7 +73,7 @@ func newWorld(t *testing.T) *world {
 	})
 	must(t, w.blob.EnsureAccount(context.Background(), "acct1"))
 	w.want(201, "PUT", group+"?api-version=2018-05-01", `{"location":"eastus2"}`)
-	w.want(201, "PUT", account+"?api-version=2018-02-01", `{"location":"eastus2"}`)
+	w.want(200, "PUT", account+"?api-version=2018-02-01", `{"location":"eastus2"}`)
 	return w
 }
 
@@ -93,7 +96,7 @@ func (w *world) do(method, path, body string) *httptest.ResponseRecorder {
 	req := httptest.NewRequest(method, "https://management.azure.com"+path, r)
 	req.Header.Set("Authorization", "Bearer x")
 	rec := httptest.NewRecorder()
-	w.arm.ServeHTTP(rec, req)
+	w.manager.ServeHTTP(rec, req)
 	return rec
 }
 

@@ -345,8 +345,12 @@ func listComputeKeys(_ context.Context, _ arm.View, _ arm.Call, r *arm.Resource)
 	if err := json.Unmarshal(r.Private, &notes); err != nil {
 		return 0, nil, err
 	}
+	var c compute
+	if err := json.Unmarshal(r.Properties, &c); err != nil {
+		return 0, nil, err
+	}
 	a := notes.Account
-	return http.StatusOK, map[string]any{"username": a.Username, "password": nilIfEmpty(a.Password),
+	return http.StatusOK, map[string]any{"computeType": c.ComputeType, "username": a.Username, "password": nilIfEmpty(a.Password),
 		"publicKeyData": nilIfEmpty(a.PublicKey), "privateKeyData": nilIfEmpty(a.PrivateKey)}, nil
 }
 

@@ -55,6 +55,19 @@ func (l *Lazy) Engine(ctx context.Context) (Engine, error) {
 	return l.engine, nil
 }
 
+// Reach implements Reacher by the engine's own, which is opened if it was not
+// yet; one that has none has the host's network.
+func (l *Lazy) Reach(ctx context.Context, hostAddr string) (string, error) {
+	e, err := l.Engine(ctx)
+	if err != nil {
+		return "", err
+	}
+	if r, ok := e.(Reacher); ok {
+		return r.Reach(ctx, hostAddr)
+	}
+	return hostAddr, nil
+}
+
 // Close implements Engine.
 func (l *Lazy) Close(ctx context.Context) error {
 	l.mu.Lock()

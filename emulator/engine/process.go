@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -154,6 +155,18 @@ func (p *Process) records() ([]session, error) {
 // Name implements Engine.
 func (p *Process) Name() string { return "process" }
 
+// Reach implements Reacher: its containers have the host's own network.
+func (p *Process) Reach(_ context.Context, hostAddr string) (string, error) {
+	return hostAddr, checkAddr(hostAddr)
+}
+
+func checkAddr(addr string) error {
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return nil
+}
+
 // Instance is the id that marks this engine's processes.
 func (p *Process) Instance() string { return p.instance }
 
@@ -175,6 +188,10 @@ func (p *Process) Start(ctx context.Context, spec Spec) (Container, error) {
 	if p.containers[spec.Name] != nil {
 		p.mu.Unlock()
 		return nil, fmt.Errorf("%w: %s", ErrExists, spec.Name)
+	}
+	if spec.Join != "" && p.containers[spec.Join] == nil {
+		p.mu.Unlock()
+		return nil, errNoJoin(spec.Join)
 	}
 	if !p.begun {
 		if err := p.begin(); err != nil {
@@ -201,6 +218,12 @@ func (p *Process) check(spec Spec) error {
 		return fmt.Errorf("%w: %q is no name for a container", ErrInvalid, spec.Name)
 	case spec.Image != "" && !slices.Contains(p.cfg.Images, spec.Image):
 		return fmt.Errorf("%w: the process engine has this host alone, not %q", ErrNoImage, spec.Image)
+	}
+	if spec.ImageCommand && len(spec.Command) == 0 {
+		return fmt.Errorf("%w: the process engine has no images, so none that says what it runs", ErrInvalid)
+	}
+	if err := checkJoin(spec); err != nil {
+		return err
 	}
 	for _, n := range spec.Networks {
 		if n.Name != HostNetwork {

@@ -3,7 +3,6 @@ package sshd
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/gliderlabs/ssh"
 	gossh "golang.org/x/crypto/ssh"
+
+	"lazulite.dev/emulator/engine"
 )
 
 // Payloads of RFC 4254, section 7.
@@ -61,33 +62,7 @@ func (s *Server) directTCP(_ *ssh.Server, _ *gossh.ServerConn, fresh gossh.NewCh
 		return
 	}
 	go gossh.DiscardRequests(requests)
-	join(ctx, channel, far)
-}
-
-// halfCloser is an end that can say "no more" and still be read.
-type halfCloser interface {
-	io.ReadWriteCloser
-	CloseWrite() error
-}
-
-// join copies both ways until both are through, or ctx ends.
-func join(ctx context.Context, a gossh.Channel, b net.Conn) {
-	defer a.Close()
-	defer b.Close()
-	defer context.AfterFunc(ctx, func() { a.Close(); b.Close() })()
-	far, ok := b.(halfCloser)
-	var both sync.WaitGroup
-	both.Go(func() {
-		_, _ = io.Copy(b, a)
-		if ok {
-			_ = far.CloseWrite()
-		} else {
-			_ = b.Close()
-		}
-	})
-	_, _ = io.Copy(a, b)
-	_ = a.CloseWrite()
-	both.Wait()
+	engine.Join(ctx, channel, far)
 }
 
 // forwardTCP is a client's remote forwarding (ssh -R). As with OpenSSH's
@@ -154,7 +129,7 @@ func (s *Server) serveForward(ctx context.Context, conn *gossh.ServerConn, l net
 				return
 			}
 			go gossh.DiscardRequests(requests)
-			join(ctx, channel, c)
+			engine.Join(ctx, channel, c)
 		})
 	}
 }
@@ -208,7 +183,7 @@ func (s *Server) forwardAgent(conn *gossh.ServerConn) (*agentForward, error) {
 					return
 				}
 				go gossh.DiscardRequests(requests)
-				join(life, channel, c)
+				engine.Join(life, channel, c)
 			})
 		}
 	}()

@@ -3,51 +3,30 @@ package dsvm
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
-	"syscall"
 
 	"lazulite.dev/emulator/sshd"
 )
 
-// How many addresses a new machine tries.
-const addressTries = 16
-
 // listen opens the machine's server at its address. A new machine gets one
-// first: port 22 of a loopback address of its own where the system lets us
-// (root on Linux), else a high port of 127.0.0.1; from then on it stays.
+// first; from then on it stays.
 func (m *machine) listen(ctx context.Context, open opener) (server, error) {
 	f := m.snapshot()
 	if f.Address != "" {
 		return open(ctx, f.endpoint())
 	}
-	own := !m.fake.cfg.HighPorts
 	m.mu.Lock()
 	avoid := m.kept
 	m.mu.Unlock()
-	var last error
-	for range addressTries {
-		address, port := m.fake.candidate(own, avoid)
-		server, err := open(ctx, machineFile{Address: address, Port: port}.endpoint())
-		switch {
-		case err == nil:
-			if err := m.save(func(f *machineFile) { f.Address, f.Port = address, port }); err != nil {
-				return nil, errors.Join(err, server.Close(ctx))
-			}
-			return server, nil
-		case own && (errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EADDRNOTAVAIL)):
-			own = false
-		case errors.Is(err, syscall.EADDRINUSE):
-			// Another try finds another; but a server of the host's own may have port 22 of them all.
-			if last != nil {
-				own = false
-			}
-		default:
-			return nil, err
-		}
-		last = err
+	draw := func(own bool) sshd.Place { return m.fake.candidate(own, avoid) }
+	server, place, err := sshd.Settle(ctx, m.fake.cfg.HighPorts, draw, func(ctx context.Context, p sshd.Place) (server, error) { return open(ctx, p.String()) })
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("dsvm: no free address after %d tries: %w", addressTries, last)
+	if err := m.save(func(f *machineFile) { f.Address, f.Port = place.Address, place.Port }); err != nil {
+		return nil, errors.Join(err, server.Close(ctx))
+	}
+	return server, nil
 }
 
 // opener opens a machine's server at an endpoint.
@@ -77,7 +56,7 @@ func (m *machine) avoid(places map[string]bool) {
 }
 
 // candidate draws an address that no machine of ours has, and that is not kept for another.
-func (f *Fake) candidate(own bool, kept map[string]bool) (address string, port int) {
+func (f *Fake) candidate(own bool, kept map[string]bool) sshd.Place {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	taken := maps.Clone(kept)
@@ -88,14 +67,8 @@ func (f *Fake) candidate(own bool, kept map[string]bool) (address string, port i
 		taken[m.snapshot().endpoint()] = true
 	}
 	for {
-		if own {
-			address, port = fmt.Sprintf("127.%d.%d.%d", 64+f.cfg.Rand.IntN(64), f.cfg.Rand.IntN(256), 1+f.cfg.Rand.IntN(254)), 22
-		} else {
-			// Below what systems give to outgoing connections.
-			address, port = "127.0.0.1", 20000+f.cfg.Rand.IntN(12000)
-		}
-		if !taken[(machineFile{Address: address, Port: port}).endpoint()] {
-			return address, port
+		if place := sshd.DrawPlace(f.cfg.Rand, own); !taken[place.String()] {
+			return place
 		}
 	}
 }

@@ -91,7 +91,7 @@ func (m *machine) bringUp(ctx context.Context, f machineFile, spec engine.Spec, 
 		own.Ports, own.Hostname = []int{sshPort}, f.Computer
 		own.Mounts = append(own.Mounts, engine.Mount{Source: filepath.Join(m.dir, "home"), Target: "/home"})
 		container, server, err := m.startWith(ctx, true, own, cfg)
-		if !errors.Is(err, errNoSSHD) {
+		if !errors.Is(err, sshd.ErrNoOpenSSH) {
 			return container, server, err
 		}
 		m.fake.cfg.Logger.Info("a VM's image has no SSH server: the emulator's own serves it", "vm", f.VM)

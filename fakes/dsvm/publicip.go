@@ -9,10 +9,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 
 	"lazulite.dev/emulator/arm"
 	"lazulite.dev/emulator/hardware"
+	"lazulite.dev/emulator/sshd"
 )
 
 // publicIPPrivate is what is kept of a public address out of sight: the port of
@@ -133,16 +133,14 @@ func (f *Fake) reserve(ctx context.Context, v arm.View, of arm.ID) (address stri
 	if err != nil {
 		return "", 0, err
 	}
-	own := !f.cfg.HighPorts
-	for range addressTries {
-		address, port = f.candidate(own, taken)
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", machineFile{Address: address, Port: port}.endpoint())
-		if err == nil {
-			return address, port, l.Close()
-		}
-		own = own && errors.Is(err, syscall.EADDRINUSE)
+	draw := func(own bool) sshd.Place { return f.candidate(own, taken) }
+	l, place, err := sshd.Settle(ctx, f.cfg.HighPorts, draw, func(ctx context.Context, p sshd.Place) (net.Listener, error) {
+		return (&net.ListenConfig{}).Listen(ctx, "tcp", p.String())
+	})
+	if err != nil {
+		return "", 0, &arm.Error{Status: 409, Code: "PublicIPAddressCannotBeAllocated", Message: fmt.Sprintf("No free address was found for %s.", of)}
 	}
-	return "", 0, &arm.Error{Status: 409, Code: "PublicIPAddressCannotBeAllocated", Message: fmt.Sprintf("No free address was found for %s.", of)}
+	return place.Address, place.Port, l.Close()
 }
 
 // reserved are the places that static addresses keep.

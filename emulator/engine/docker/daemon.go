@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"net/url"
 	"os"
@@ -238,30 +237,22 @@ func (d *daemon) findPublished(ctx context.Context) (published, error) {
 	if _, err := os.Stat("/.dockerenv"); err != nil {
 		return loopback, nil
 	}
-	r, err := d.api.NetworkInspect(ctx, "bridge", client.NetworkInspectOptions{})
-	if err != nil {
-		return published{}, wrong("asking for the bridge's address", err)
-	}
-	ours, err := net.InterfaceAddrs()
+	found, err := d.bridges(ctx)
 	if err != nil {
 		return published{}, err
 	}
-	for _, c := range r.Network.IPAM.Config {
-		gateway := c.Gateway
-		if !gateway.IsValid() && c.Subnet.IsValid() {
-			// A daemon may leave it out: it is the subnet's first address then.
-			gateway = c.Subnet.Masked().Addr().Next()
+	ours, err := ownAddresses()
+	if err != nil {
+		return published{}, err
+	}
+	for _, b := range found {
+		if ours[b.gateway] {
+			return loopback, nil
 		}
-		if !gateway.Is4() {
-			continue
-		}
-		for _, a := range ours {
-			if n, ok := a.(*net.IPNet); ok && n.IP.String() == gateway.String() {
-				return loopback, nil
-			}
-		}
+	}
+	if len(found) > 0 {
 		// The daemon's socket was mounted into the container that we run in.
-		return published{gateway, gateway.String()}, nil
+		return published{found[0].gateway, found[0].gateway.String()}, nil
 	}
 	return published{}, errors.New("docker: the bridge network has no address, so published ports can't be reached")
 }

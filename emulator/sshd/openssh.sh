@@ -1,9 +1,10 @@
-# Makes accounts in a machine and starts its sshd: openssh ADMIN SSHD-OPTIONS...
+# Makes accounts in a machine and starts its sshd: openssh ADMIN VARIABLES SSHD-OPTIONS...
 # The standard input has a line "NAME HASH" for each account.
 set -e
 umask 022
 admin=$1
-shift
+variables=$2
+shift 2
 PATH=$PATH:/usr/sbin:/sbin
 sshd=$(command -v sshd) && command -v useradd >/dev/null && command -v chpasswd >/dev/null || exit 3
 
@@ -41,7 +42,7 @@ if [ -d /etc/sudoers.d ]; then
 fi
 
 # A login has what the container was given of tools and devices.
-for v in PYENV_ROOT LANG CUDA_VISIBLE_DEVICES; do
+for v in $variables; do
   if value=$(printenv $v) && ! grep -qs "^$v=" /etc/environment; then echo "$v=$value" >>/etc/environment; fi
 done
 # The kernel's audit may be another container's.
