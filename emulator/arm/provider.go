@@ -135,6 +135,8 @@ type Action struct {
 	ReadOnly bool
 	// Absent calls Sync for a resource that does not exist too; r then has the ID alone.
 	Absent bool
+	// List takes an array as the request's body, where others take an object.
+	List bool
 }
 
 var defaultStates = States{Creating: "Creating", Updating: "Updating", Deleting: "Deleting", Succeeded: "Succeeded", Failed: "Failed", Canceled: "Canceled"}

@@ -27,6 +27,8 @@ type Cluster struct {
 	file  clusterFile
 	nodes map[string]*node
 	gone  bool
+	// configurations as they were last written
+	configurations map[string]map[string]string
 }
 
 // How long a node that is taken away gives its processes.
@@ -100,10 +102,67 @@ func (c *Cluster) Apply(ctx context.Context, s Spec) error {
 	c.change.Lock()
 	defer c.change.Unlock()
 	// Written down first: who takes over a container must know what it is.
-	if err := c.save(func(f *clusterFile) { s.ID = f.Spec.ID; f.Spec, f.On = s, true }); err != nil {
+	if err := c.save(func(f *clusterFile) {
+		s.ID, s.Edges = f.Spec.ID, f.Spec.Edges
+		f.Spec, f.On = s, true
+	}); err != nil {
 		return err
 	}
 	return c.make(ctx, s)
+}
+
+// AddEdge starts the node of an application; one that is there stays as it is.
+func (c *Cluster) AddEdge(ctx context.Context, e Edge) error {
+	return c.edges(ctx, func(all []Edge) []Edge {
+		if slices.ContainsFunc(all, e.is) {
+			return all
+		}
+		return append(slices.Clone(all), e)
+	})
+}
+
+// RemoveEdge takes an application's node away, if there is one.
+func (c *Cluster) RemoveEdge(ctx context.Context, name string) error {
+	return c.edges(ctx, func(all []Edge) []Edge { return slices.DeleteFunc(slices.Clone(all), Edge{Name: name}.is) })
+}
+
+func (e Edge) is(other Edge) bool { return strings.EqualFold(e.Name, other.Name) }
+
+func (c *Cluster) edges(ctx context.Context, change func([]Edge) []Edge) error {
+	c.change.Lock()
+	defer c.change.Unlock()
+	if err := c.save(func(f *clusterFile) { f.Spec.Edges = change(f.Spec.Edges) }); err != nil {
+		return err
+	}
+	if f := c.snapshot(); f.On {
+		return c.make(ctx, f.Spec)
+	}
+	return nil
+}
+
+// SetGateway changes the login of the web services alone.
+func (c *Cluster) SetGateway(g Gateway) error {
+	return c.save(func(f *clusterFile) { f.Spec.Gateway = g })
+}
+
+// Restart takes nodes down, by their names or hosts, and starts them again.
+func (c *Cluster) Restart(ctx context.Context, names []string) error {
+	c.change.Lock()
+	defer c.change.Unlock()
+	c.mu.Lock()
+	var chosen []*node
+	for _, n := range c.nodes {
+		if slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, n.name) || strings.EqualFold(name, n.host()) }) {
+			chosen = append(chosen, n)
+		}
+	}
+	c.mu.Unlock()
+	for _, n := range chosen {
+		if err := c.dismiss(ctx, n, false); err != nil {
+			return err
+		}
+	}
+	return c.make(ctx, c.snapshot().Spec)
 }
 
 func (c *Cluster) make(ctx context.Context, s Spec) error {

@@ -22,15 +22,16 @@ func (h *hadoop) configure(s Spec) error {
 	if err := h.trust(); err != nil {
 		return err
 	}
-	files := map[string][]byte{
-		"core-site.xml":          site(h.coreSite(s), s.Sites["core-site"]),
-		"yarn-site.xml":          site(h.yarnSite(), s.Sites["yarn-site"]),
-		"capacity-scheduler.xml": site(capacity(), s.Sites["capacity-scheduler"]),
-		"mapred-site.xml":        site(nil, s.Sites["mapred-site"]),
-		"spark-defaults.conf":    defaults(h.sparkDefaults(), s.Sites["spark2-defaults"], s.Sites["spark-defaults"]),
-		"log4j.properties":       []byte(log4j),
-		"log4j2.properties":      []byte(log4j2),
+	files := map[string][]byte{"log4j.properties": []byte(log4j), "log4j2.properties": []byte(log4j2)}
+	all := h.configurations(s)
+	for name, values := range all {
+		files[name+".xml"] = site(values)
 	}
+	files["spark-defaults.conf"] = defaults(all["spark2-defaults"])
+	delete(files, "spark2-defaults.xml")
+	c.mu.Lock()
+	c.configurations = all
+	c.mu.Unlock()
 	for name, data := range files {
 		if err := writeFile(filepath.Join(c.conf(), name), data, 0o644); err != nil {
 			return err
@@ -42,6 +43,36 @@ func (h *hadoop) configure(s Spec) error {
 		}
 	}
 	return nil
+}
+
+// configurations by name; what a client has given comes over ours.
+func (h *hadoop) configurations(s Spec) map[string]map[string]string {
+	all := map[string]map[string]string{"core-site": h.coreSite(s), "yarn-site": h.yarnSite(), "capacity-scheduler": capacity(), "mapred-site": {}, "spark2-defaults": h.sparkDefaults()}
+	for name, values := range s.Sites {
+		if name == "spark-defaults" {
+			name = "spark2-defaults"
+		}
+		if all[name] != nil {
+			maps.Copy(all[name], values)
+		}
+	}
+	return all
+}
+
+// Configurations that the nodes have, by name; secrets are left out.
+func (c *Cluster) Configurations() map[string]map[string]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := map[string]map[string]string{}
+	for name, values := range c.configurations {
+		out[name] = map[string]string{}
+		for k, v := range values {
+			if !strings.HasPrefix(k, "fs.azure.account.key.") {
+				out[name][k] = v
+			}
+		}
+	}
+	return out
 }
 
 // trust has Java reach Azure's names as other programs do: through the proxy, with the same bundle.
@@ -208,13 +239,8 @@ func (h *hadoop) commands(s Spec) map[string]string {
 	return out
 }
 
-// site is one of Hadoop's files; what a client has given comes over ours.
-func site(ours, theirs map[string]string) []byte {
-	all := maps.Clone(ours)
-	if all == nil {
-		all = map[string]string{}
-	}
-	maps.Copy(all, theirs)
+// site is one of Hadoop's files.
+func site(all map[string]string) []byte {
 	var b bytes.Buffer
 	b.WriteString("<configuration>\n")
 	for _, name := range slices.Sorted(maps.Keys(all)) {
@@ -229,11 +255,7 @@ func site(ours, theirs map[string]string) []byte {
 }
 
 // defaults is spark-defaults.conf.
-func defaults(layers ...map[string]string) []byte {
-	all := map[string]string{}
-	for _, l := range layers {
-		maps.Copy(all, l)
-	}
+func defaults(all map[string]string) []byte {
 	var b bytes.Buffer
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		fmt.Fprintf(&b, "%s %s\n", name, strings.ReplaceAll(all[name], "\n", " "))

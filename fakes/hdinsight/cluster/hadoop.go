@@ -239,7 +239,7 @@ func (h *hadoop) await(ctx context.Context, workers int) error {
 	ctx, cancel := context.WithTimeout(ctx, registerLimit)
 	defer cancel()
 	for {
-		n, err := h.cluster.active(ctx)
+		n, err := h.cluster.Active(ctx)
 		if err == nil && n == workers {
 			return nil
 		}
@@ -253,8 +253,8 @@ func (h *hadoop) await(ctx context.Context, workers int) error {
 	}
 }
 
-// active is how many node managers the resource manager counts.
-func (c *Cluster) active(ctx context.Context) (int, error) {
+// Active is how many nodes YARN counts; an error says that it does not answer.
+func (c *Cluster) Active(ctx context.Context) (int, error) {
 	base, err := c.ResourceManager(ctx)
 	if err != nil {
 		return 0, err

@@ -11,17 +11,27 @@ type Spec struct {
 	User         string
 	PasswordHash string   `json:",omitempty"`
 	Keys         []string `json:",omitempty"`
+	Gateway      Gateway
+	Kind         string // as the client wrote it
 	// HeadSize and WorkerSize are names of hardware's table.
 	HeadSize   string
 	WorkerSize string
 	Workers    int
-	Edges      []Edge `json:",omitempty"`
+	// Edges come and go by AddEdge and RemoveEdge; Apply leaves them.
+	Edges []Edge `json:",omitempty"`
 	// Hadoop says that YARN and Spark are to run.
 	Hadoop bool
 	// Storage accounts; the first is the default file system.
 	Storage []Storage `json:",omitempty"`
 	// Sites are further configurations by file ("yarn-site"), name and value.
 	Sites map[string]map[string]string `json:",omitempty"`
+}
+
+// Gateway is the login of the cluster's web services.
+type Gateway struct {
+	Enabled bool
+	User    string
+	Digest  string // of the password, by whoever made the Spec
 }
 
 // Edge is the node of an application.
