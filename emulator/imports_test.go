@@ -29,6 +29,8 @@ var allowed = map[string][]string{
 	"emulator/aml/history":   {"emulator/aml/plane", "emulator/aad", "emulator/store", "emulator/clock"},
 	"emulator/aml/assets":    {"emulator/aml/plane", "emulator/blob", "emulator/store", "emulator/clock"},
 	"emulator/aml/execution": {"emulator/aml/plane", "emulator/aml/history", "emulator/aml/assets", "emulator/store", "emulator/clock"},
+	"fakes/batchai":          {"fakes/batchai/pool", "emulator/arm", "emulator/engine", "emulator/sshd", "emulator/hardware", "emulator/clock"},
+	"fakes/batchai/pool":     {"emulator/engine", "emulator/sshd", "emulator/hardware", "emulator/clock"},
 	"fakes/*":                {"emulator/arm", "emulator/engine", "emulator/sshd", "emulator/hardware", "emulator/clock"},
 	"emulator":               {"emulator/*", "fakes/*"},
 	"conformance":            {"conformance/*"},
@@ -50,6 +52,8 @@ var confined = []struct{ library, to, reason string }{
 	{"github.com/testcontainers/testcontainers-go", "emulator/engine/docker", "it is built for tests and must stay behind engine.Engine"},
 	{"github.com/moby/moby", "emulator/engine/docker", "Docker's own client, where the library has no word for something"},
 	{"github.com/coder/websocket", "fakes/aci", "the terminals of containers are its alone"},
+	{"github.com/Azure/azure-sdk-for-go", "cmd", "only the command looks for the user's own login to Azure"},
+	{"github.com/go-openapi", "conformance/openapi", "documents are read and answers held against them in one place"},
 	{"github.com/onsi", "conformance", "a test framework has no place in the emulator"},
 	{"github.com/spf13/cobra", "cmd", "flags are read in main alone"},
 }
