@@ -35,6 +35,7 @@ import (
 	"lazulite.dev/emulator/unkind"
 	"lazulite.dev/fakes/aci"
 	"lazulite.dev/fakes/dsvm"
+	"lazulite.dev/fakes/hdinsight"
 )
 
 // Config of an Emulator. Each field may be left zero.
@@ -67,6 +68,9 @@ type Config struct {
 	Faults string
 	// Around, if set, is put around the resource manager: to watch its answers, or to spoil them.
 	Around func(http.Handler) http.Handler
+	// Spark is the folder that InstallSpark has filled, for HDInsight clusters, and
+	// SparkImage the image of their nodes in containers, which has a Java.
+	Spark, SparkImage string
 	// Offline refuses to tunnel to hosts that are not emulated.
 	Offline bool
 	Logger  *slog.Logger
@@ -86,6 +90,7 @@ type Emulator struct {
 	engine     engine.Engine
 	vms        *dsvm.Fake
 	containers *aci.Fake
+	clusters   *hdinsight.Fake
 	aml        *aml.Service
 	arm        *arm.Engine
 	front      *front.Front
@@ -176,6 +181,9 @@ func (e *Emulator) build() error {
 		Transport: e.front.Reach(), KeepLog: e.keepLog, Logger: e.log})
 	e.containers = aci.New(aci.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "containers"),
 		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 1)), Hardware: cfg.Hardware, Network: e.network, Environment: cfg.Environment, Tenant: id.Tenant, Logger: e.log})
+	e.clusters = hdinsight.New(hdinsight.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "clusters"),
+		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 2)), Lifecycle: cfg.Lifecycle, Hardware: cfg.Hardware, Spark: cfg.Spark, Image: cfg.SparkImage,
+		Network: e.network, Storage: e.clusterStorage, Transport: e.front.Reach(), Logger: e.log})
 	if e.aml, err = aml.New(aml.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Blob: e.blob, Dir: filepath.Join(e.dir, "runs"),
 		Tenant: id.Tenant, Issue: e.authority.Issue, Verify: e.authority.Verify,
 		ARM: roundTripper(func(r *http.Request) (*http.Response, error) { return e.arm.Transport().RoundTrip(r) }), ARMToken: e.serviceToken,
@@ -184,7 +192,7 @@ func (e *Emulator) build() error {
 	}
 	if e.arm, err = arm.New(arm.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Tenant: id.Tenant,
 		Subscriptions: []arm.Subscription{{ID: id.Subscription, DisplayName: "lazulite"}},
-		Providers:     append(append(passiveProviders(e.blob, id.Tenant), e.vms.Providers()...), e.containers.Provider(), e.aml.Provider()),
+		Providers:     append(append(passiveProviders(e.blob, id.Tenant), e.vms.Providers()...), e.containers.Provider(), e.clusters.Provider(), e.aml.Provider()),
 		Authenticate:  e.authenticate}); err != nil {
 		return err
 	}
@@ -245,6 +253,9 @@ func (e *Emulator) Open(ctx context.Context) error {
 	if err := e.containers.Open(ctx); err != nil {
 		return fmt.Errorf("emulator: container groups: %w", err)
 	}
+	if err := e.clusters.Open(ctx); err != nil {
+		return fmt.Errorf("emulator: clusters: %w", err)
+	}
 	if left := engine.AdopterOf(e.engine); left != nil {
 		if err := left.Sweep(ctx); err != nil {
 			return fmt.Errorf("emulator: what an earlier emulator left: %w", err)
@@ -278,6 +289,9 @@ func (e *Emulator) Close(ctx context.Context) error {
 		}
 		if e.arm != nil {
 			errs = append(errs, e.arm.Close(ctx))
+		}
+		if e.clusters != nil {
+			errs = append(errs, e.clusters.Close(ctx))
 		}
 		if e.containers != nil {
 			errs = append(errs, e.containers.Close(ctx))

@@ -93,7 +93,7 @@ func (m *Main) withEnv(ctx context.Context, do func(context.Context, []emulator.
 	if err != nil {
 		return err
 	}
-	e, err := emulator.New(emulator.Config{Environment: m.machineEnv(), StandIn: standIn, Logger: slog.New(slog.NewTextHandler(m.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	e, err := emulator.New(emulator.Config{Environment: m.machineEnv(), StandIn: standIn, Spark: m.sparkDir(), Logger: slog.New(slog.NewTextHandler(m.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func (m *Main) up(ctx context.Context, f upFlags) (err error) {
 		return err
 	}
 	cfg := emulator.Config{Listen: f.listen, Also: f.also, Dir: m.dir(), Seed: f.seed, Lifecycle: f.lifecycle, Faults: f.faults, Offline: f.offline, Environment: m.machineEnv(), Logger: logger,
-		StandIn:    standIn,
+		StandIn: standIn, Spark: m.sparkDir(), SparkImage: sparkImage,
 		MakeEngine: func(dir string) (engine.Engine, error) { return m.pickEngine(ctx, f, logger, dir) }}
 	if f.ephemeral {
 		cfg.Dir = ""

@@ -108,7 +108,16 @@ func (c *Cluster) Apply(ctx context.Context, s Spec) error {
 	}); err != nil {
 		return err
 	}
-	return c.make(ctx, s)
+	return c.settle(ctx, s)
+}
+
+// settle makes the nodes, and waits until YARN counts them.
+func (c *Cluster) settle(ctx context.Context, s Spec) error {
+	h, err := c.make(ctx, s)
+	if err != nil {
+		return err
+	}
+	return h.await(ctx, s.Workers)
 }
 
 // AddEdge starts the node of an application; one that is there stays as it is.
@@ -135,7 +144,7 @@ func (c *Cluster) edges(ctx context.Context, change func([]Edge) []Edge) error {
 		return err
 	}
 	if f := c.snapshot(); f.On {
-		return c.make(ctx, f.Spec)
+		return c.settle(ctx, f.Spec)
 	}
 	return nil
 }
@@ -162,13 +171,13 @@ func (c *Cluster) Restart(ctx context.Context, names []string) error {
 			return err
 		}
 	}
-	return c.make(ctx, c.snapshot().Spec)
+	return c.settle(ctx, c.snapshot().Spec)
 }
 
-func (c *Cluster) make(ctx context.Context, s Spec) error {
-	hadoop, err := c.hadoop(ctx, s)
+func (c *Cluster) make(ctx context.Context, s Spec) (*hadoop, error) {
+	h, err := c.hadoop(ctx, s)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	want := s.wanted()
 	c.mu.Lock()
@@ -186,11 +195,11 @@ func (c *Cluster) make(ctx context.Context, s Spec) error {
 	}
 	parting.Wait()
 	if err := errors.Join(errs...); err != nil {
-		return err
+		return nil, err
 	}
 	// The head first: the others register there.
-	if err := c.bring(ctx, want["hn0"], hadoop); err != nil {
-		return err
+	if err := c.bring(ctx, want["hn0"], h); err != nil {
+		return nil, err
 	}
 	var rest []*node
 	for _, name := range slices.Sorted(maps.Keys(want)) {
@@ -201,13 +210,13 @@ func (c *Cluster) make(ctx context.Context, s Spec) error {
 	var coming sync.WaitGroup
 	errs = make([]error, len(rest))
 	for i, n := range rest {
-		coming.Go(func() { errs[i] = c.bring(ctx, n, hadoop) })
+		coming.Go(func() { errs[i] = c.bring(ctx, n, h) })
 	}
 	coming.Wait()
 	if err := errors.Join(errs...); err != nil {
-		return err
+		return nil, err
 	}
-	return hadoop.await(ctx, s.Workers)
+	return h, nil
 }
 
 // bring starts a node that is not there.
@@ -256,7 +265,8 @@ func (c *Cluster) resume(ctx context.Context) error {
 	}
 	c.change.Lock()
 	defer c.change.Unlock()
-	return c.make(ctx, f.Spec)
+	_, err := c.make(ctx, f.Spec) // YARN comes up by itself
+	return err
 }
 
 // suspend ends the nodes, and leaves cluster.json as it is.
