@@ -231,6 +231,10 @@ func (e *Emulator) Open(ctx context.Context) error {
 			return fmt.Errorf("emulator: what an earlier emulator left: %w", err)
 		}
 	}
+	// What nobody has mounted again goes, once it is in its container.
+	if err := e.blob.Unmount(ctx); err != nil {
+		e.log.Warn("folders that an earlier emulator had mounted", "err", err)
+	}
 	if err := e.arm.Open(ctx); err != nil {
 		return fmt.Errorf("emulator: %w", err)
 	}
