@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +33,7 @@ import (
 	"lazulite.dev/emulator/front"
 	"lazulite.dev/emulator/hardware"
 	"lazulite.dev/emulator/store"
+	"lazulite.dev/fakes/batchai"
 	"lazulite.dev/fakes/dsvm"
 )
 
@@ -81,6 +83,7 @@ type Emulator struct {
 	blob      *blob.Service
 	engine    engine.Engine
 	vms       *dsvm.Fake
+	clusters  *batchai.Fake
 	aml       *aml.Service
 	arm       *arm.Engine
 	front     *front.Front
@@ -169,6 +172,7 @@ func (e *Emulator) build() error {
 	e.vms = dsvm.New(dsvm.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "machines"),
 		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 0)), Lifecycle: cfg.Lifecycle, Hardware: cfg.Hardware, Environment: cfg.Environment,
 		Transport: e.front.Reach(), KeepLog: e.keepLog, Logger: e.log})
+	e.clusters = e.newClusters(cfg.Hardware)
 	if e.aml, err = aml.New(aml.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Blob: e.blob, Dir: filepath.Join(e.dir, "runs"),
 		Tenant: id.Tenant, Issue: e.authority.Issue, Verify: e.authority.Verify,
 		ARM: roundTripper(func(r *http.Request) (*http.Response, error) { return e.arm.Transport().RoundTrip(r) }), ARMToken: e.serviceToken,
@@ -177,7 +181,7 @@ func (e *Emulator) build() error {
 	}
 	if e.arm, err = arm.New(arm.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Tenant: id.Tenant,
 		Subscriptions: []arm.Subscription{{ID: id.Subscription, DisplayName: "lazulite"}},
-		Providers:     append(append(passiveProviders(e.blob, id.Tenant), e.vms.Providers()...), e.aml.Provider()),
+		Providers:     append(slices.Concat(passiveProviders(e.blob, id.Tenant), e.vms.Providers(), e.clusters.Providers()), e.aml.Provider()),
 		Authenticate:  e.authenticate}); err != nil {
 		return err
 	}
@@ -226,6 +230,9 @@ func (e *Emulator) Open(ctx context.Context) error {
 	if err := e.vms.Open(ctx); err != nil {
 		return fmt.Errorf("emulator: virtual machines: %w", err)
 	}
+	if err := e.clusters.Open(ctx); err != nil {
+		return fmt.Errorf("emulator: clusters: %w", err)
+	}
 	if left := engine.AdopterOf(e.engine); left != nil {
 		if err := left.Sweep(ctx); err != nil {
 			return fmt.Errorf("emulator: what an earlier emulator left: %w", err)
@@ -259,6 +266,9 @@ func (e *Emulator) Close(ctx context.Context) error {
 		}
 		if e.arm != nil {
 			errs = append(errs, e.arm.Close(ctx))
+		}
+		if e.clusters != nil {
+			errs = append(errs, e.clusters.Close(ctx))
 		}
 		if e.vms != nil {
 			errs = append(errs, e.vms.Close(ctx))

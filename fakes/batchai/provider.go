@@ -1,7 +1,6 @@
 package batchai
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"regexp"

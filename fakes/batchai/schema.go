@@ -36,10 +36,10 @@ func usual(s *arm.Schema, value any) *arm.Schema {
 	return s
 }
 
-func reference() *arm.Schema { return object([]string{"id"}, fields{"id": some()}) }
+func identified() *arm.Schema { return object([]string{"id"}, fields{"id": some()}) }
 
 func secretReference() *arm.Schema {
-	return object([]string{"sourceVault", "secretUrl"}, fields{"sourceVault": reference(), "secretUrl": some()})
+	return object([]string{"sourceVault", "secretUrl"}, fields{"sourceVault": identified(), "secretUrl": some()})
 }
 
 func account() *arm.Schema {
@@ -65,7 +65,7 @@ func mountVolumes() *arm.Schema {
 		"azureBlobFileSystems": list(object([]string{"accountName", "containerName", "credentials", "relativeMountPath"}, fields{
 			"accountName": some(), "containerName": some(), "credentials": credentials(), "relativeMountPath": some(), "mountOptions": text()})),
 		"fileServers": list(object([]string{"fileServer", "relativeMountPath"}, fields{
-			"fileServer": reference(), "sourceDirectory": text(), "relativeMountPath": some(), "mountOptions": text()})),
+			"fileServer": identified(), "sourceDirectory": text(), "relativeMountPath": some(), "mountOptions": text()})),
 		"unmanagedFileSystems": list(object([]string{"mountCommand", "relativeMountPath"}, fields{"mountCommand": some(), "relativeMountPath": some()})),
 	})
 }
@@ -86,10 +86,10 @@ func clusterSchema() *arm.Schema {
 				"stdOutErrPathPrefix": some(), "stdOutErrPathSuffix": shown(), "runElevated": usual(flag(), false)}),
 			"mountVolumes": mountVolumes(),
 			"performanceCountersSettings": object([]string{"appInsightsReference"}, fields{"appInsightsReference": object([]string{"component"}, fields{
-				"component": reference(), "instrumentationKey": text(), "instrumentationKeySecretReference": secretReference()})}),
+				"component": identified(), "instrumentationKey": text(), "instrumentationKeySecretReference": secretReference()})}),
 		}),
 		"userAccountSettings": account(),
-		"subnet":              reference(),
+		"subnet":              identified(),
 
 		"creationTime": shown(), "provisioningStateTransitionTime": shown(), "allocationState": shown(), "allocationStateTransitionTime": shown(),
 		"errors": shown(), "currentNodeCount": shown(), "nodeStateCounts": shown(),
@@ -103,7 +103,7 @@ func fileServerSchema() *arm.Schema {
 			"publicIPsToAllow": &arm.Schema{Type: "array", Items: some(), MaxLength: 400}, "userAccountSettings": account()}),
 		"dataDisks": object([]string{"diskSizeInGB", "diskCount", "storageAccountType"}, fields{"diskSizeInGB": count(1), "diskCount": count(1),
 			"cachingType": usual(word("none", "readonly", "readwrite"), "none"), "storageAccountType": word("Standard_LRS", "Premium_LRS")}),
-		"subnet":        reference(),
+		"subnet":        identified(),
 		"mountSettings": shown(), "creationTime": shown(), "provisioningStateTransitionTime": shown(),
 	})
 }
@@ -141,7 +141,7 @@ func jobSchema() *arm.Schema {
 		"experimentName":     text(),
 		"schedulingPriority": usual(word("low", "normal", "high"), "normal"),
 		"priority":           usual(&arm.Schema{Type: "integer", Minimum: pointer(-1000.0), Maximum: pointer(1000.0)}, 0),
-		"cluster":            reference(),
+		"cluster":            identified(),
 		"mountVolumes":       mountVolumes(),
 		"nodeCount":          count(1),
 		"containerSettings": object([]string{"imageSourceRegistry"}, fields{"shmSize": text(), "imageSourceRegistry": object([]string{"image"}, fields{

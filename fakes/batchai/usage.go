@@ -9,7 +9,6 @@ import (
 
 	"lazulite.dev/emulator/arm"
 	"lazulite.dev/emulator/hardware"
-	"lazulite.dev/fakes/batchai/pool"
 )
 
 // family is a family of VM sizes that Batch AI took: its name in the table of
