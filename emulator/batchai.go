@@ -24,7 +24,7 @@ import (
 func (e *Emulator) newClusters(host *hardware.Host) *batchai.Fake {
 	cfg := e.cfg
 	return batchai.New(batchai.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "clusters"),
-		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 1)), Lifecycle: cfg.Lifecycle, Hardware: host, Environment: cfg.Environment,
+		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 2)), Lifecycle: cfg.Lifecycle, Hardware: host, Environment: cfg.Environment,
 		Network: e.network, Storage: mountable{e}, Folders: []string{filepath.Join(e.dir, "blobs")}, Logger: e.log})
 }
 
