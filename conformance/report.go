@@ -23,12 +23,16 @@ const (
 	Errored     Status = "error"       // the suite's own fault
 )
 
+func statuses() []Status { return []Status{Pass, Fail, Skip, Disabled, Unsupported, Errored} }
+
 // Result of one requirement.
 type Result struct {
 	Requirement
 	Status Status `json:"status"`
 	// Detail is the reason of anything but a pass, with the exchange that shows it.
 	Detail string `json:"detail,omitempty"`
+	// Created are the types of what it created, or used and would have created.
+	Created []string `json:"created,omitempty"`
 	// Seconds that it took.
 	Seconds float64 `json:"seconds"`
 }
@@ -111,7 +115,7 @@ func (r Report) WriteText(w io.Writer) error {
 		b.WriteString("\n")
 	}
 	counts := make([]string, 0, 6)
-	for _, s := range []Status{Pass, Fail, Skip, Disabled, Unsupported, Errored} {
+	for _, s := range statuses() {
 		counts = append(counts, fmt.Sprintf("%d %s", r.Count(s), s))
 	}
 	if d := r.Documented; d != nil {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,6 +96,8 @@ type session struct {
 	gomega.Gomega
 	*suite
 	ctx context.Context
+	// created are the types of what the spec, or a fixture that it uses, created.
+	created map[string]bool
 	// undo runs when the spec is over, last first.
 	undo []func()
 }
@@ -110,6 +114,14 @@ func (s *session) must(err error) {
 		panic(halt{Errored, err.Error()})
 	}
 }
+
+// track remembers something that came to be in another way than by create.
+func (s *session) track(path, version string) {
+	s.must(s.client.Track(path, version))
+	s.creates(path)
+}
+
+func (s *session) creates(path string) { s.created[resourceType(path)] = true }
 
 // later runs f when the spec is over, however it ends.
 func (s *session) later(f func()) { s.undo = append(s.undo, f) }
@@ -155,8 +167,13 @@ func (su *suite) execute(ctx context.Context, sp spec) (res Result) {
 		return res
 	}
 	su.spent += req.Cost
-	if h := su.call(ctx, sp); h != nil {
+	h, created := su.call(ctx, sp)
+	res.Created = created
+	if h != nil {
 		res.Status, res.Detail = h.status, wire.Redact(h.detail)
+	}
+	if res.Status == Unsupported && req.Retired != "" {
+		res.Detail = "Azure retired it on " + req.Retired + ": " + res.Detail
 	}
 	if fresh := su.watch.Fresh(); len(fresh) > 0 && (res.Status == Pass || res.Status == Fail) {
 		res.Status = Fail
@@ -165,9 +182,10 @@ func (su *suite) execute(ctx context.Context, sp spec) (res Result) {
 	return res
 }
 
-// call runs the spec and its undo list; nil is a pass.
-func (su *suite) call(ctx context.Context, sp spec) (h *halt) {
-	s := &session{suite: su, ctx: ctx}
+// call runs the spec and its undo list and returns what types it created; nil is a pass.
+func (su *suite) call(ctx context.Context, sp spec) (h *halt, created []string) {
+	s := &session{suite: su, ctx: ctx, created: map[string]bool{}}
+	defer func() { created = slices.Sorted(maps.Keys(s.created)) }()
 	s.Gomega = gomega.NewGomega(func(message string, _ ...int) { panic(halt{Fail, message}) })
 	h = protect(func() { sp.run(s) })
 	for i := len(s.undo) - 1; i >= 0; i-- {
@@ -179,7 +197,7 @@ func (su *suite) call(ctx context.Context, sp spec) (h *halt) {
 	if err := ctx.Err(); h != nil && h.status == Fail && err != nil {
 		h = &halt{Errored, fmt.Sprintf("the run was stopped (%s): %s", context.Cause(ctx), h.detail)}
 	}
-	return h
+	return h, nil
 }
 
 func protect(f func()) (h *halt) {
