@@ -46,7 +46,7 @@ type Stub struct {
 // Where a stub looks for its table.
 const (
 	StubTable    = "/etc/lazulite-gpus"
-	StubVariable = "LAZULITE_GPUS"
+	StubVariable = "LAZULITE_GPU_TABLE"
 )
 
 // ParseDevices reads MODEL:COUNT,... such as K80:4 or "Tesla K80:4,V100:1"; a

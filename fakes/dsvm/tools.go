@@ -54,13 +54,26 @@ func (m *machine) hostEnv() []string {
 	return append(env, "PATH="+path+":"+m.tools())
 }
 
-// prepareTools makes the stand-in for python where one is needed.
+// prepareTools makes the stand-in for python where one is needed, and has
+// login shells, whose profile sets PATH anew, find the nvidia-smi of simulated GPUs.
 func (m *machine) prepareTools() error {
 	if !m.onHost() {
 		return nil
 	}
 	if err := os.MkdirAll(m.tools(), 0o700); err != nil {
 		return err
+	}
+	smi := filepath.Join(m.tools(), "nvidia-smi")
+	if err := os.Remove(smi); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	m.mu.Lock()
+	stub := m.limits.Stub
+	m.mu.Unlock()
+	if stub != nil {
+		if err := os.Symlink(stub.SMI, smi); err != nil {
+			return err
+		}
 	}
 	link := filepath.Join(m.tools(), "python")
 	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -1,7 +1,7 @@
 /*
  * A libnvidia-ml.so.1 that shows the devices of a table and computes nothing.
  *
- * The table is the file that LAZULITE_GPUS names, else /etc/lazulite-gpus: the
+ * The table is the file that LAZULITE_GPU_TABLE names, else /etc/lazulite-gpus: the
  * driver's version, a tab and CUDA's, and then a device a line, with tabs between UUID,
  * name, MB of memory, compute capability and PCI bus id. It is read at nvmlInit. What a table can't tell (clocks, heat, power) is
  * NVML_ERROR_NOT_SUPPORTED, as real boards answer for what they don't measure.
@@ -81,7 +81,7 @@ static void add(char *field[5]) {
 
 static int load(void) {
 	static char text[16384];
-	const char *path = getenv("LAZULITE_GPUS");
+	const char *path = getenv("LAZULITE_GPU_TABLE");
 	char *field[5];
 	long n, at = 0, i;
 	int fd = open(path && *path ? path : "/etc/lazulite-gpus", 0), f = 0;
