@@ -32,6 +32,7 @@ import (
 	"lazulite.dev/emulator/front"
 	"lazulite.dev/emulator/hardware"
 	"lazulite.dev/emulator/store"
+	"lazulite.dev/emulator/unkind"
 	"lazulite.dev/fakes/aci"
 	"lazulite.dev/fakes/dsvm"
 )
@@ -62,6 +63,8 @@ type Config struct {
 	// StandIn names the image that a run in Docker takes for a base image which its
 	// machine does not have; nil: none stands for another.
 	StandIn func(image string) (standIn string, ok bool)
+	// Faults is "" or "unkind", which tests clients: see package unkind.
+	Faults string
 	// Around, if set, is put around the resource manager: to watch its answers, or to spoil them.
 	Around func(http.Handler) http.Handler
 	// Offline refuses to tunnel to hosts that are not emulated.
@@ -86,8 +89,8 @@ type Emulator struct {
 	aml        *aml.Service
 	arm        *arm.Engine
 	front      *front.Front
-	// manager is arm with what Config.Around put around it.
-	manager http.Handler
+	// manager is arm with what Config.Around and Config.Faults put around it, learning aml with the latter.
+	manager, learning http.Handler
 
 	closeOnce sync.Once
 	closeErr  error
@@ -188,6 +191,15 @@ func (e *Emulator) build() error {
 	e.manager = e.arm
 	if cfg.Around != nil {
 		e.manager = cfg.Around(e.arm)
+	}
+	e.learning = e.aml
+	switch cfg.Faults {
+	case "":
+	case "unkind":
+		h := unkind.New(unkind.Config{Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 1))})
+		e.manager, e.learning = h.Handler(e.manager), h.Handler(e.learning)
+	default:
+		return fmt.Errorf("emulator: there are no faults %q: they are \"unkind\"", cfg.Faults)
 	}
 	return nil
 }

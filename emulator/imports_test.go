@@ -18,6 +18,7 @@ var allowed = map[string][]string{
 	"emulator/clock":         {},
 	"emulator/hardware":      {},
 	"emulator/front":         {},
+	"emulator/unkind":        {},
 	"emulator/aad":           {"emulator/store", "emulator/clock"},
 	"emulator/blob":          {"emulator/store", "emulator/clock"},
 	"emulator/arm":           {"emulator/store", "emulator/clock"},

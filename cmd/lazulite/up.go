@@ -29,7 +29,7 @@ const nullSignal = syscall.Signal(0)
 
 type upFlags struct {
 	ephemeral, offline, detach, verbose bool
-	listen, engine, lifecycle           string
+	listen, engine, lifecycle, faults   string
 	dockerHost, imageMap, gpus          string
 	also                                []string
 	seed                                int64
@@ -68,6 +68,7 @@ func (f *upFlags) life(fl *pflag.FlagSet, engine string) {
 	fl.StringVar(&f.imageMap, "map", "", "JSON file of image names and the images that stand for them (see lazulite images)")
 	fl.StringVar(&f.gpus, "gpus", "auto", "GPUs of the sizes that have some: auto (this machine's), none, simulated (shown, they compute nothing), or so many: simulated=K80:4,V100:1")
 	fl.StringVar(&f.lifecycle, "lifecycle", "fast", "how long things take: fast (no delays), real (as Azure did) or chaos")
+	fl.StringVar(&f.faults, "faults", "", "unkind: answer as Azure may and seldom does (shuffled and unknown JSON members, late ends, 429, missing headers), to test clients")
 	fl.Int64Var(&f.seed, "seed", 0, "seed of all randomness (0: from the clock, and printed)")
 	fl.BoolVar(&f.offline, "offline", false, "refuse every host that is not emulated")
 }
@@ -82,7 +83,7 @@ func (m *Main) config(ctx context.Context, f upFlags, logger *slog.Logger) (emul
 	if err != nil {
 		return emulator.Config{}, err
 	}
-	return emulator.Config{Listen: f.listen, Also: f.also, Seed: f.seed, Lifecycle: f.lifecycle, Offline: f.offline, Environment: m.machineEnv(), Logger: logger,
+	return emulator.Config{Listen: f.listen, Also: f.also, Seed: f.seed, Lifecycle: f.lifecycle, Faults: f.faults, Offline: f.offline, Environment: m.machineEnv(), Logger: logger,
 		StandIn: standIn, Hardware: host,
 		MakeEngine: func(dir string) (engine.Engine, error) { return m.pickEngine(ctx, f, logger, dir) }}, nil
 }
@@ -163,7 +164,7 @@ func (m *Main) detach(ctx context.Context, f upFlags) error {
 		return err
 	}
 	defer func() { _ = r.Close() }()
-	args := []string{"up", "--data", m.dir(), "--listen", f.listen, "--engine", f.engine, "--docker-host", f.dockerHost, "--map", f.imageMap, "--gpus", f.gpus, "--lifecycle", f.lifecycle,
+	args := []string{"up", "--data", m.dir(), "--listen", f.listen, "--engine", f.engine, "--docker-host", f.dockerHost, "--map", f.imageMap, "--gpus", f.gpus, "--lifecycle", f.lifecycle, "--faults", f.faults,
 		"--seed", fmt.Sprint(f.seed), "--ready-fd", "3", fmt.Sprintf("--ephemeral=%t", f.ephemeral), fmt.Sprintf("--offline=%t", f.offline), fmt.Sprintf("--verbose=%t", f.verbose)}
 	for _, a := range f.also {
 		args = append(args, "--also", a)
