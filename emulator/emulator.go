@@ -57,7 +57,7 @@ type Config struct {
 	// data folder to keep its own in, or else processes of this host.
 	Engine     engine.Engine
 	MakeEngine func(dir string) (engine.Engine, error)
-	// Hardware; nil: this host.
+	// Hardware; nil: this host. Sizes that have GPUs start without where it has none free, and say so.
 	Hardware *hardware.Host
 	// Environment is NAME=value of what machines on the process engine have of
 	// this host: PATH, PYENV_ROOT, PIP_* and the like. Empty: a plain PATH.
@@ -172,7 +172,7 @@ func (e *Emulator) build() error {
 		e.engine = process
 	}
 	if cfg.Hardware == nil {
-		cfg.Hardware = hardware.New(hardware.Config{})
+		cfg.Hardware = hardware.New(hardware.Config{WithoutGPUs: true})
 	}
 	e.vms = dsvm.New(dsvm.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "machines"),
 		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 0)), Lifecycle: cfg.Lifecycle, Hardware: cfg.Hardware, Environment: cfg.Environment,
