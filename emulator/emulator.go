@@ -32,6 +32,8 @@ import (
 	"lazulite.dev/emulator/front"
 	"lazulite.dev/emulator/hardware"
 	"lazulite.dev/emulator/store"
+	"lazulite.dev/emulator/unkind"
+	"lazulite.dev/fakes/aci"
 	"lazulite.dev/fakes/dsvm"
 )
 
@@ -61,6 +63,10 @@ type Config struct {
 	// StandIn names the image that a run in Docker takes for a base image which its
 	// machine does not have; nil: none stands for another.
 	StandIn func(image string) (standIn string, ok bool)
+	// Faults is "" or "unkind", which tests clients: see package unkind.
+	Faults string
+	// Around, if set, is put around the resource manager: to watch its answers, or to spoil them.
+	Around func(http.Handler) http.Handler
 	// Offline refuses to tunnel to hosts that are not emulated.
 	Offline bool
 	Logger  *slog.Logger
@@ -74,14 +80,17 @@ type Emulator struct {
 	lock     *os.File
 	identity Identity
 
-	store     *store.Store
-	authority *aad.Authority
-	blob      *blob.Service
-	engine    engine.Engine
-	vms       *dsvm.Fake
-	aml       *aml.Service
-	arm       *arm.Engine
-	front     *front.Front
+	store      *store.Store
+	authority  *aad.Authority
+	blob       *blob.Service
+	engine     engine.Engine
+	vms        *dsvm.Fake
+	containers *aci.Fake
+	aml        *aml.Service
+	arm        *arm.Engine
+	front      *front.Front
+	// manager is arm with what Config.Around and Config.Faults put around it, learning aml with the latter.
+	manager, learning http.Handler
 
 	closeOnce sync.Once
 	closeErr  error
@@ -165,6 +174,8 @@ func (e *Emulator) build() error {
 	e.vms = dsvm.New(dsvm.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "machines"),
 		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 0)), Lifecycle: cfg.Lifecycle, Hardware: cfg.Hardware, Environment: cfg.Environment,
 		Transport: e.front.Reach(), KeepLog: e.keepLog, Logger: e.log})
+	e.containers = aci.New(aci.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "containers"),
+		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 1)), Hardware: cfg.Hardware, Network: e.network, Environment: cfg.Environment, Tenant: id.Tenant, Logger: e.log})
 	if e.aml, err = aml.New(aml.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Blob: e.blob, Dir: filepath.Join(e.dir, "runs"),
 		Tenant: id.Tenant, Issue: e.authority.Issue, Verify: e.authority.Verify,
 		ARM: roundTripper(func(r *http.Request) (*http.Response, error) { return e.arm.Transport().RoundTrip(r) }), ARMToken: e.serviceToken,
@@ -173,9 +184,22 @@ func (e *Emulator) build() error {
 	}
 	if e.arm, err = arm.New(arm.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Tenant: id.Tenant,
 		Subscriptions: []arm.Subscription{{ID: id.Subscription, DisplayName: "lazulite"}},
-		Providers:     append(append(passiveProviders(e.blob, id.Tenant), e.vms.Providers()...), e.aml.Provider()),
+		Providers:     append(append(passiveProviders(e.blob, id.Tenant), e.vms.Providers()...), e.containers.Provider(), e.aml.Provider()),
 		Authenticate:  e.authenticate}); err != nil {
 		return err
+	}
+	e.manager = e.arm
+	if cfg.Around != nil {
+		e.manager = cfg.Around(e.arm)
+	}
+	e.learning = e.aml
+	switch cfg.Faults {
+	case "":
+	case "unkind":
+		h := unkind.New(unkind.Config{Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 1))})
+		e.manager, e.learning = h.Handler(e.manager), h.Handler(e.learning)
+	default:
+		return fmt.Errorf("emulator: there are no faults %q: they are \"unkind\"", cfg.Faults)
 	}
 	return nil
 }
@@ -218,10 +242,17 @@ func (e *Emulator) Open(ctx context.Context) error {
 	if err := e.vms.Open(ctx); err != nil {
 		return fmt.Errorf("emulator: virtual machines: %w", err)
 	}
+	if err := e.containers.Open(ctx); err != nil {
+		return fmt.Errorf("emulator: container groups: %w", err)
+	}
 	if left := engine.AdopterOf(e.engine); left != nil {
 		if err := left.Sweep(ctx); err != nil {
 			return fmt.Errorf("emulator: what an earlier emulator left: %w", err)
 		}
+	}
+	// What nobody has mounted again goes, once it is in its container.
+	if err := e.blob.Unmount(ctx); err != nil {
+		e.log.Warn("folders that an earlier emulator had mounted", "err", err)
 	}
 	if err := e.arm.Open(ctx); err != nil {
 		return fmt.Errorf("emulator: %w", err)
@@ -247,6 +278,9 @@ func (e *Emulator) Close(ctx context.Context) error {
 		}
 		if e.arm != nil {
 			errs = append(errs, e.arm.Close(ctx))
+		}
+		if e.containers != nil {
+			errs = append(errs, e.containers.Close(ctx))
 		}
 		if e.vms != nil {
 			errs = append(errs, e.vms.Close(ctx))

@@ -28,7 +28,7 @@ const nullSignal = syscall.Signal(0)
 
 type upFlags struct {
 	ephemeral, offline, detach, verbose bool
-	listen, engine, lifecycle           string
+	listen, engine, lifecycle, faults   string
 	dockerHost, imageMap                string
 	also                                []string
 	seed                                int64
@@ -56,6 +56,7 @@ func (m *Main) upCommand() *cobra.Command {
 	fl.StringVar(&f.dockerHost, "docker-host", "", "where Docker listens (default: DOCKER_HOST, then Docker's own sockets)")
 	fl.StringVar(&f.imageMap, "map", "", "JSON file of image names and the images that stand for them (see lazulite images)")
 	fl.StringVar(&f.lifecycle, "lifecycle", "fast", "how long things take: fast (no delays), real (as Azure did) or chaos")
+	fl.StringVar(&f.faults, "faults", "", "unkind: answer as Azure may and seldom does (shuffled and unknown JSON members, late ends, 429, missing headers), to test clients")
 	fl.Int64Var(&f.seed, "seed", 0, "seed of all randomness (0: from the clock, and printed)")
 	fl.BoolVar(&f.offline, "offline", false, "refuse every host that is not emulated")
 	fl.BoolVar(&f.detach, "detach", false, "return when the first request would be answered")
@@ -87,7 +88,7 @@ func (m *Main) up(ctx context.Context, f upFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	cfg := emulator.Config{Listen: f.listen, Also: f.also, Dir: m.dir(), Seed: f.seed, Lifecycle: f.lifecycle, Offline: f.offline, Environment: m.machineEnv(), Logger: logger,
+	cfg := emulator.Config{Listen: f.listen, Also: f.also, Dir: m.dir(), Seed: f.seed, Lifecycle: f.lifecycle, Faults: f.faults, Offline: f.offline, Environment: m.machineEnv(), Logger: logger,
 		StandIn:    standIn,
 		MakeEngine: func(dir string) (engine.Engine, error) { return m.pickEngine(ctx, f, logger, dir) }}
 	if f.ephemeral {
@@ -144,7 +145,7 @@ func (m *Main) detach(ctx context.Context, f upFlags) error {
 		return err
 	}
 	defer func() { _ = r.Close() }()
-	args := []string{"up", "--data", m.dir(), "--listen", f.listen, "--engine", f.engine, "--docker-host", f.dockerHost, "--map", f.imageMap, "--lifecycle", f.lifecycle,
+	args := []string{"up", "--data", m.dir(), "--listen", f.listen, "--engine", f.engine, "--docker-host", f.dockerHost, "--map", f.imageMap, "--lifecycle", f.lifecycle, "--faults", f.faults,
 		"--seed", fmt.Sprint(f.seed), "--ready-fd", "3", fmt.Sprintf("--ephemeral=%t", f.ephemeral), fmt.Sprintf("--offline=%t", f.offline), fmt.Sprintf("--verbose=%t", f.verbose)}
 	for _, a := range f.also {
 		args = append(args, "--also", a)

@@ -3,8 +3,8 @@
 // operations followed as clients follow them, and a list of everything created
 // so that it can be deleted again.
 //
-// It is no SDK: it hides no status, follows no redirect and retries nothing by
-// itself, because the one who judges an implementation must see each answer as
+// It is no SDK: it hides no status, follows no redirect and retries nothing but
+// what was throttled, because the one who judges an implementation must see each answer as
 // it was given.
 package wire
 
@@ -46,6 +46,10 @@ type Config struct {
 	Proxy string
 	// CAFile is a PEM bundle trusted beside the system's roots.
 	CAFile string
+	// Watch, if set, is put around what sends the requests.
+	Watch func(http.RoundTripper) http.RoundTripper
+	// Journal, if set, is a file that names what was created and is not yet deleted, see Journal.
+	Journal string
 	// Advance, if set, moves the implementation's clock: waits call it instead of sleeping.
 	Advance func(time.Duration)
 	// PollEvery is the wait between polls when the answer has no Retry-After. Default 1 s.
@@ -60,12 +64,13 @@ type Config struct {
 
 // Client sends requests to one implementation. It is safe for concurrent use.
 type Client struct {
-	cfg    Config
-	http   *http.Client
-	base   *url.URL
-	mu     sync.Mutex
-	tokens map[string]token
-	made   []Made
+	cfg     Config
+	http    *http.Client
+	base    *url.URL
+	mu      sync.Mutex
+	tokens  map[string]token
+	made    []Made
+	journal *journal
 }
 
 // New checks cfg and makes a Client; it sends nothing.
@@ -84,7 +89,18 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{cfg: cfg, http: hc, base: base, tokens: map[string]token{}}, nil
+	if cfg.Watch != nil {
+		base := hc.Transport
+		if base == nil {
+			base = http.DefaultTransport
+		}
+		hc.Transport = cfg.Watch(base)
+	}
+	c := &Client{cfg: cfg, http: hc, base: base, tokens: map[string]token{}}
+	if cfg.Journal != "" {
+		c.journal = &journal{file: cfg.Journal, endpoint: cfg.Endpoint}
+	}
+	return c, nil
 }
 
 func setDefault(d *time.Duration, v time.Duration) {
@@ -173,8 +189,21 @@ type Response struct {
 	Truncated bool
 }
 
-// Do sends one request. The error is about the way (no connection, no token, no end in time), never about the status.
+// Do sends one request, again after 429 as Retry-After asks, for a service may
+// always throttle. The error is about the way (no connection, no token, no end in time), never about the status.
 func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
+	for tries := 1; ; tries++ {
+		resp, err := c.once(ctx, r)
+		if err != nil || resp.Status != http.StatusTooManyRequests || resp.Header.Get("Retry-After") == "" || tries > faultsMost {
+			return resp, err
+		}
+		if err := c.Wait(ctx, c.Pause(resp)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (c *Client) once(ctx context.Context, r Request) (*Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Request)
 	defer cancel()
 	body, ctype, err := encode(r.Body)

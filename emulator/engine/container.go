@@ -55,7 +55,7 @@ func (c *processContainer) start() (err error) {
 			return err
 		}
 	}
-	if c.log, err = newLogFile(filepath.Join(c.folder, "log")); err != nil {
+	if c.log, err = newLogFile(filepath.Join(c.folder, "log"), c.engine.cfg.Clock.Now); err != nil {
 		return err
 	}
 	if len(c.spec.Command) == 0 {
@@ -222,6 +222,9 @@ func (c *processContainer) Wait(ctx context.Context) (Exit, error) {
 func (c *processContainer) Logs(ctx context.Context, w io.Writer, follow bool) error {
 	return c.log.copy(ctx, w, follow)
 }
+
+// TimedLogs implements Timekeeper.
+func (c *processContainer) TimedLogs(_ context.Context, w io.Writer) error { return c.log.copyTimed(w) }
 
 func (c *processContainer) family() *family {
 	c.mu.Lock()

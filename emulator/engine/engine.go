@@ -78,11 +78,15 @@ type Spec struct {
 	// Command with its arguments. Without one the container is a machine: it
 	// runs nothing but what Exec starts, and lives until Stop.
 	Command []string
-	Env     []string // NAME=value; the process engine adds nothing of the host's but PATH
-	Dir     string   // to start in; the process engine makes one if it is empty
-	Mounts  []Mount
-	Limits  hardware.Limits
-	Labels  map[string]string
+	// ImageCommand has a container without a Command run what its image runs of
+	// itself, and be no machine. ErrInvalid where the image says nothing of it;
+	// the process engine has no images that could.
+	ImageCommand bool
+	Env          []string // NAME=value; the process engine adds nothing of the host's but PATH
+	Dir          string   // to start in; the process engine makes one if it is empty
+	Mounts       []Mount
+	Limits       hardware.Limits
+	Labels       map[string]string
 	// Ports of the container that Addr will be asked for. Those of the process engine are the host's own.
 	Ports []int
 	// Hostname and User are the container's; the process engine has its host's and ignores them.
@@ -94,6 +98,11 @@ type Spec struct {
 	// Networks to join, made if they are not there. None is the engine's own
 	// choice. The process engine has the host's alone and refuses others.
 	Networks []Network
+	// Join names a container that runs: both have one network then, each finds the
+	// other's ports on its loopback, and the hostname is the other's. Hostname,
+	// Ports and Networks are the other's business, and ErrInvalid beside Join. On
+	// the process engine all containers have the host's network in any case.
+	Join string
 }
 
 // Network that containers of one emulator share, in which each finds the
@@ -176,6 +185,23 @@ type Addresser interface {
 	Addr(ctx context.Context, port int) (string, error)
 }
 
+// Puller is an Engine that gets images. Start does it too where nobody has.
+type Puller interface {
+	// Pull has the image that Start will take for the name; from a registry if it
+	// is not there. ErrNoImage, with the reason, if it is not to be had.
+	Pull(ctx context.Context, image string, login *RegistryLogin) error
+}
+
+// RegistryLogin is who a private registry gives images to.
+type RegistryLogin struct{ Server, User, Password string }
+
+// Timekeeper is a Container that knows when its lines were written.
+type Timekeeper interface {
+	// TimedLogs writes what Logs would so far, with the time of each line in front
+	// of it, in UTC, as RFC 3339 has it with nine decimals, and a space.
+	TimedLogs(ctx context.Context, w io.Writer) error
+}
+
 // Reacher is an Engine whose containers can reach what this host keeps to itself.
 type Reacher interface {
 	// Reach returns host:port at which containers reach what listens at
@@ -190,8 +216,9 @@ type Reacher interface {
 type Adopter interface {
 	// Found names what ran before this engine and has not been adopted yet.
 	Found(ctx context.Context) ([]string, error)
-	// Adopt takes over one of them by its Spec.Name; ErrGone if it isn't there. A
-	// machine that was stopped can be adopted too; its Wait returns at once.
+	// Adopt takes over one of them by its Spec.Name; ErrGone if it isn't there. One
+	// that has ended can be adopted too: its Wait returns at once with its exit, its
+	// log is there, and if it is a machine it can be restarted.
 	Adopt(ctx context.Context, name string) (Container, error)
 	// Sweep removes what has not been adopted. Close does it too.
 	Sweep(ctx context.Context) error

@@ -189,6 +189,10 @@ func (p *Process) Start(ctx context.Context, spec Spec) (Container, error) {
 		p.mu.Unlock()
 		return nil, fmt.Errorf("%w: %s", ErrExists, spec.Name)
 	}
+	if spec.Join != "" && p.containers[spec.Join] == nil {
+		p.mu.Unlock()
+		return nil, errNoJoin(spec.Join)
+	}
 	if !p.begun {
 		if err := p.begin(); err != nil {
 			p.mu.Unlock()
@@ -214,6 +218,12 @@ func (p *Process) check(spec Spec) error {
 		return fmt.Errorf("%w: %q is no name for a container", ErrInvalid, spec.Name)
 	case spec.Image != "" && !slices.Contains(p.cfg.Images, spec.Image):
 		return fmt.Errorf("%w: the process engine has this host alone, not %q", ErrNoImage, spec.Image)
+	}
+	if spec.ImageCommand && len(spec.Command) == 0 {
+		return fmt.Errorf("%w: the process engine has no images, so none that says what it runs", ErrInvalid)
+	}
+	if err := checkJoin(spec); err != nil {
+		return err
 	}
 	for _, n := range spec.Networks {
 		if n.Name != HostNetwork {

@@ -113,8 +113,11 @@ func (s *Simulated) Start(ctx context.Context, spec Spec) (Container, error) {
 	if spec.Name == "" {
 		return nil, fmt.Errorf("%w: a container needs a name", ErrInvalid)
 	}
+	if err := checkJoin(spec); err != nil {
+		return nil, err
+	}
 	c := &simulatedContainer{
-		engine: s, spec: spec, script: sc, log: &logFile{file: &memoryFile{}, more: make(chan struct{})},
+		engine: s, spec: spec, script: sc, log: &logFile{file: &memoryFile{}, now: s.cfg.Clock.Now, more: make(chan struct{})},
 		term: make(chan struct{}), kill: make(chan struct{}), ended: make(chan struct{}),
 	}
 	s.mu.Lock()
@@ -125,8 +128,11 @@ func (s *Simulated) Start(ctx context.Context, spec Spec) (Container, error) {
 	if s.containers[spec.Name] != nil {
 		return nil, fmt.Errorf("%w: %s", ErrExists, spec.Name)
 	}
+	if spec.Join != "" && s.containers[spec.Join] == nil {
+		return nil, errNoJoin(spec.Join)
+	}
 	s.containers[spec.Name] = c
-	if len(spec.Command) > 0 {
+	if len(spec.Command) > 0 || spec.ImageCommand {
 		if _, err := io.WriteString(c.log, sc.output); err != nil {
 			return nil, err
 		}
@@ -329,4 +335,9 @@ func (c *simulatedContainer) Exec(ctx context.Context, x Exec) (Exit, error) {
 		return exit, ctx.Err()
 	}
 	return exit, nil
+}
+
+// TimedLogs implements Timekeeper.
+func (c *simulatedContainer) TimedLogs(_ context.Context, w io.Writer) error {
+	return c.log.copyTimed(w)
 }

@@ -167,7 +167,7 @@ func TestDockerOnAVM(t *testing.T) {
 	const run = "docker run --rm -v $PWD:/here -v /tmp/in:/in " + docker.BaseImage
 	for _, s := range [][2]string{
 		{"mkdir /tmp/in; echo given >/tmp/in/f; " + run + " sh -c 'cat /in/f; echo made >/here/out'; cat out", "given\nmade"},
-		{"docker run -d --init --restart always --name web " + docker.BaseImage + " python3 -m http.server 8000 >/dev/null; curl -sS --retry 20 --retry-connrefused -o /dev/null -w '%{http_code}' http://127.0.0.1:8000", "200"},
+		{"docker run -d --init --restart always --name web " + docker.BaseImage + " python3 -m http.server 8000 >/dev/null; curl -s --retry 20 --retry-connrefused -o /dev/null -w '%{http_code}' http://127.0.0.1:8000", "200"},
 	} {
 		if got := w.ssh("vm1", s[0]); got != s[1] {
 			t.Errorf("%s: %q, want %q", s[0], got, s[1])
@@ -179,7 +179,7 @@ func TestDockerOnAVM(t *testing.T) {
 		}
 		w.settle()
 	}
-	if got := w.ssh("vm1", "cat /tmp/in/f; curl -sS --retry 20 --retry-connrefused -o /dev/null -w '%{http_code}' http://127.0.0.1:8000"); got != "given\n200" {
+	if got := w.ssh("vm1", "cat /tmp/in/f; curl -s --retry 20 --retry-connrefused -o /dev/null -w '%{http_code}' http://127.0.0.1:8000"); got != "given\n200" {
 		t.Errorf("started again: %q", got)
 	}
 	w.delete(vm)

@@ -96,7 +96,7 @@ func (i *Images) BuildBase(ctx context.Context, b Base) (Image, error) {
 func (i *Images) buildOn(ctx context.Context, b Base) error {
 	if _, err := i.inspect(ctx, b.From); errors.Is(err, engine.ErrNoImage) {
 		_, _ = fmt.Fprintf(b.Progress, "pulling %s\n", b.From)
-		if err := i.pull(ctx, b.From); err != nil {
+		if err := i.pull(ctx, b.From, nil); err != nil {
 			return fmt.Errorf("%w: %q is not here and no registry gave it (%w): leave --base out to build from packages", engine.ErrNoImage, b.From, err)
 		}
 	} else if err != nil {

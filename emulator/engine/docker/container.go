@@ -22,7 +22,7 @@ import (
 // How long a daemon that has gone away in mid-run may take to come back.
 const patience = time.Minute
 
-// container implements engine.Container, Execer, Addresser, Copier and Statser.
+// container implements engine.Container, Execer, Addresser, Copier, Timekeeper and Statser.
 type container struct {
 	engine  *Engine
 	name    string
@@ -121,7 +121,16 @@ func (c *container) Wait(ctx context.Context) (engine.Exit, error) {
 
 // Logs implements engine.Container.
 func (c *container) Logs(ctx context.Context, w io.Writer, follow bool) error {
-	r, err := c.engine.daemon.api.ContainerLogs(ctx, c.id, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Follow: follow})
+	return c.copyLog(ctx, w, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Follow: follow})
+}
+
+// TimedLogs implements engine.Timekeeper.
+func (c *container) TimedLogs(ctx context.Context, w io.Writer) error {
+	return c.copyLog(ctx, w, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Timestamps: true})
+}
+
+func (c *container) copyLog(ctx context.Context, w io.Writer, options client.ContainerLogsOptions) error {
+	r, err := c.engine.daemon.api.ContainerLogs(ctx, c.id, options)
 	if err != nil {
 		return orContext(ctx, wrong("reading the log of "+c.name, err))
 	}

@@ -23,14 +23,23 @@ import (
 
 // start makes the container and starts it. If it fails, c.id is what is to be removed.
 func (c *container) start(ctx context.Context, spec engine.Spec) error {
-	img, err := c.engine.images.resolve(ctx, spec.Image)
+	img, err := c.engine.images.resolve(ctx, spec.Image, nil)
 	if err != nil {
 		return err
 	}
 	if c.shell, err = c.engine.hasShell(ctx, img); err != nil {
 		return err
 	}
+	if len(spec.Command) == 0 && spec.ImageCommand {
+		if spec.Command = img.command; len(spec.Command) == 0 {
+			return fmt.Errorf("%w: the image %s says of no command that it runs it, and none was given", engine.ErrInvalid, img.name)
+		}
+	}
 	c.machine, c.dir = len(spec.Command) == 0, spec.Dir
+	joined, err := c.engine.joined(spec.Join)
+	if err != nil {
+		return err
+	}
 	if c.machine && !c.shell {
 		return fmt.Errorf("%w: a machine needs an image with a /bin/sh, %s has none", engine.ErrInvalid, img.name)
 	}
@@ -53,7 +62,7 @@ func (c *container) start(ctx context.Context, spec engine.Spec) error {
 			return err
 		}
 	}
-	req := c.request(spec, img, bound)
+	req := c.request(spec, img, bound, joined)
 	created, err := c.engine.daemon.provider.CreateContainer(ctx, req)
 	if errdefs.IsConflict(err) {
 		// An earlier emulator's, that was not adopted.
@@ -80,6 +89,19 @@ func (c *container) start(ctx context.Context, spec engine.Spec) error {
 		return refusal("starting a container", err)
 	}
 	return nil
+}
+
+// joined is the id of the container whose network is to be shared.
+func (e *Engine) joined(name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c := e.containers[name]; c != nil && c.id != "" {
+		return c.id, nil
+	}
+	return "", fmt.Errorf("%w: no container %q runs whose network could be joined", engine.ErrInvalid, name)
 }
 
 // refusal tells what the request can't be from what the daemon can't do.
@@ -119,7 +141,7 @@ func (e *Engine) short() string {
 // request is the library's form of a Spec. What the library would add of its
 // own (ports that the image exposes, published on every address) is taken back
 // in a hook that runs last.
-func (c *container) request(spec engine.Spec, img image, bound published) testcontainers.ContainerRequest {
+func (c *container) request(spec engine.Spec, img image, bound published, joined string) testcontainers.ContainerRequest {
 	var config *containertypes.Config
 	var host *containertypes.HostConfig
 	ports, bindings := network.PortSet{}, network.PortMap{}
@@ -137,6 +159,9 @@ func (c *container) request(spec engine.Spec, img image, bound published) testco
 		HostConfigModifier: func(x *containertypes.HostConfig) {
 			host = x
 			c.configureHost(x, spec, img)
+			if joined != "" {
+				x.NetworkMode = containertypes.NetworkMode("container:" + joined)
+			}
 		},
 		LifecycleHooks: []testcontainers.ContainerLifecycleHooks{{PreCreates: []testcontainers.ContainerRequestHook{
 			func(context.Context, testcontainers.ContainerRequest) error {

@@ -194,6 +194,9 @@ func check(spec engine.Spec) error {
 			return fmt.Errorf("%w: can't mount %q at %q", engine.ErrInvalid, m.Source, m.Target)
 		}
 	}
+	if spec.Join != "" && (spec.Hostname != "" || len(spec.Ports) > 0 || len(spec.Networks) > 0) {
+		return fmt.Errorf("%w: a container that joins %s has that one's hostname, ports and networks", engine.ErrInvalid, spec.Join)
+	}
 	for _, p := range spec.Ports {
 		if p < 1 || p > 65535 {
 			return fmt.Errorf("%w: there is no port %d", engine.ErrInvalid, p)
@@ -264,12 +267,13 @@ func (e *Engine) Adopt(ctx context.Context, name string) (engine.Container, erro
 		return nil, err
 	}
 	for _, s := range all {
-		if s.Labels[labelName] == name && lasts(s.State, s.Labels) {
+		if s.Labels[labelName] == name && lasts(s.State) {
 			c.id = s.ID
 			c.machine, c.shell, c.dir = s.Labels[labelMachine] != "", s.Labels[labelShell] != "", s.Labels[labelDir]
 			c.docker = s.Labels[labelDocker] != ""
 			if s.State != "running" {
-				c.exit = engine.Exit{At: e.cfg.Clock.Now()}
+				c.stopping = c.machine
+				c.conclude(ctx, 0)
 				close(c.ended)
 				return c, nil
 			}
@@ -288,10 +292,8 @@ func (e *Engine) Adopt(ctx context.Context, name string) (engine.Container, erro
 // Sweep implements engine.Adopter.
 func (e *Engine) Sweep(ctx context.Context) error { return e.sweep(ctx, false) }
 
-// lasts says whether a container is worth keeping: it runs, or is a machine that can run again.
-func lasts(state containertypes.ContainerState, labels map[string]string) bool {
-	return state == "running" || state == "exited" && labels[labelMachine] != ""
-}
+// lasts says whether a container is worth keeping: it runs, or ran and has its exit and its log.
+func lasts(state containertypes.ContainerState) bool { return state == "running" || state == "exited" }
 
 // sweep removes the instance's containers that this engine does not have; with keep, those alone that can't be adopted.
 func (e *Engine) sweep(ctx context.Context, keep bool) error {
@@ -308,7 +310,7 @@ func (e *Engine) sweep(ctx context.Context, keep bool) error {
 		}
 		// One that is being started has no id yet, and may be this one. What a
 		// machine's Docker made is kept as long as the machine.
-		if e.containers[name] == nil && !(keep && (guests || lasts(s.State, s.Labels))) {
+		if e.containers[name] == nil && !(keep && (guests || lasts(s.State))) {
 			stale = append(stale, s.ID)
 		}
 	}

@@ -49,12 +49,13 @@ type image struct {
 	name, id string
 	dir      string // its working directory
 	env      []string
+	command  []string // what it runs of itself
 	ours     bool
 }
 
 // resolve finds the image that a name means: the one of that very name if it
 // is there, else what the table says stands for it, else what a registry has.
-func (i *Images) resolve(ctx context.Context, name string) (image, error) {
+func (i *Images) resolve(ctx context.Context, name string, login *engine.RegistryLogin) (image, error) {
 	if name != "" {
 		if img, err := i.inspect(ctx, name); !errors.Is(err, engine.ErrNoImage) {
 			return img, err
@@ -70,7 +71,7 @@ func (i *Images) resolve(ctx context.Context, name string) (image, error) {
 		}
 		return img, err
 	}
-	if err := i.pull(ctx, name); err != nil {
+	if err := i.pull(ctx, name, login); err != nil {
 		return image{}, fmt.Errorf("%w: %q is not here, no row of the image table stands for it, and no registry gave it (%w): docker load it, or run lazulite images build and map it to %s with --map",
 			engine.ErrNoImage, name, err, BaseImage)
 	}
@@ -87,16 +88,21 @@ func (i *Images) inspect(ctx context.Context, name string) (image, error) {
 	img := image{name: name, id: r.ID}
 	if r.Config != nil {
 		img.dir, img.env = r.Config.WorkingDir, r.Config.Env
+		img.command = append(slices.Clone(r.Config.Entrypoint), r.Config.Cmd...)
 		img.ours = r.Config.Labels[labelImage] != ""
 	}
 	return img, nil
 }
 
-func (i *Images) pull(ctx context.Context, name string) error {
+func (i *Images) pull(ctx context.Context, name string, login *engine.RegistryLogin) error {
+	auth, err := loginHeader(name, login)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
 	defer cancel()
 	i.log.Info("pulling an image", "image", name)
-	r, err := i.daemon.api.ImagePull(ctx, name, client.ImagePullOptions{})
+	r, err := i.daemon.api.ImagePull(ctx, name, client.ImagePullOptions{RegistryAuth: auth})
 	if err != nil {
 		return err
 	}

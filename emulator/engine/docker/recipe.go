@@ -34,7 +34,7 @@ type Recipe struct {
 // BuildRecipe gives the name of the image that a recipe makes. One that was
 // made before of the same content, and on the same base, is taken as it is.
 func (i *Images) BuildRecipe(ctx context.Context, r Recipe) (name string, cached bool, err error) {
-	base, err := i.resolve(ctx, r.Base)
+	base, err := i.resolve(ctx, r.Base, nil)
 	if err != nil {
 		return "", false, err
 	}

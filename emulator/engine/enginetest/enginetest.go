@@ -38,6 +38,8 @@ func Test(t *testing.T, open func(t *testing.T) engine.Engine) {
 		{"names", names},
 		{"execs", execs},
 		{"machine", machine},
+		{"joins", joins},
+		{"times", times},
 		{"reaches", reaches},
 		{"close", closes},
 		{"fifty at once", fifty},
@@ -276,6 +278,57 @@ func machine(s *suite) {
 	s.wait(c, 0, "")
 	if x := <-ended; x.Code != 143 {
 		s.Errorf("what ran on it: %+v", x)
+	}
+}
+
+func joins(s *suite) {
+	host, err := s.engine.Start(s.ctx, engine.Spec{Name: "shared"})
+	if err != nil {
+		s.Fatalf("Start: %v", err)
+	}
+	c, err := s.engine.Start(s.ctx, engine.Spec{Name: "guest", Join: "shared", Command: exit(0).command()})
+	if err != nil {
+		s.Fatalf("Start of what joins: %v", err)
+	}
+	s.wait(c, 0, "")
+	for _, spec := range []engine.Spec{
+		{Name: "alone", Join: "nobody", Command: exit(0).command()},
+		{Name: "double", Join: "shared", Ports: []int{80}, Command: exit(0).command()},
+		{Name: "named", Join: "shared", Hostname: "own", Command: exit(0).command()},
+		{Name: "split", Join: "shared", Networks: []engine.Network{{Name: engine.HostNetwork}}, Command: exit(0).command()},
+	} {
+		if _, err := s.engine.Start(s.ctx, spec); !errors.Is(err, engine.ErrInvalid) {
+			s.Errorf("%s: %v", spec.Name, err)
+		}
+	}
+	if err := host.Remove(s.ctx); err != nil {
+		s.Errorf("Remove: %v", err)
+	}
+	if _, err := s.engine.Start(s.ctx, engine.Spec{Name: "late", Join: "shared", Command: exit(0).command()}); !errors.Is(err, engine.ErrInvalid) {
+		s.Errorf("joins what is gone: %v", err)
+	}
+}
+
+func times(s *suite) {
+	c := s.start("clocked", act{"echo one; echo two", []string{"LAZULITE_SIM_OUTPUT=one\ntwo\n"}})
+	s.wait(c, 0, "")
+	k, ok := c.(engine.Timekeeper)
+	if !ok {
+		s.Skip("this engine does not know when lines were written")
+	}
+	var b bytes.Buffer
+	if err := k.TimedLogs(s.ctx, &b); err != nil {
+		s.Fatalf("TimedLogs: %v", err)
+	}
+	lines := strings.Split(b.String(), "\n")
+	for i, want := range []string{"one", "two"} {
+		at, line, _ := strings.Cut(lines[i], " ")
+		if _, err := time.Parse("2006-01-02T15:04:05.000000000Z", at); err != nil || line != want {
+			s.Errorf("line %d: %q", i, lines[i])
+		}
+	}
+	if len(lines) != 3 || lines[2] != "" {
+		s.Errorf("%d lines: %q", len(lines), b.String())
 	}
 }
 

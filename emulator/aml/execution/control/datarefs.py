@@ -6,6 +6,7 @@ changed files are sent back at its end: no file system in user space is assumed.
 import os
 
 import blobs
+import job as jobs
 import service
 
 
@@ -70,6 +71,16 @@ class DataReferences(object):
         self._log.line("Data reference %s: %d files from datastore %s in %s"
                        % (ref.name, count, ref.datastore, ref.path))
 
+    def remember(self, path):
+        """Keeps what was copied in, for the parts of the run on this node."""
+        jobs.write_json(path, dict((r.name, r.fetched) for r in self._refs))
+
+    def recall(self, path):
+        """Takes up what remember kept."""
+        kept = jobs.read_json(path)
+        for ref in self._refs:
+            ref.fetched = dict((name, tuple(stamp)) for name, stamp in kept.get(ref.name, {}).items())
+
     def send(self):
         """After the script: copies back what upload and mount are for."""
         for ref in self._refs:
@@ -114,7 +125,7 @@ class _Reference(object):
         self.prefix = (spec["path"] or "").strip("/")
         self.fetched = {}
         on_compute = spec["pathOnCompute"] or os.path.join("azureml-data", self.name)
-        self.path = os.path.normpath(os.path.join(job.root, os.path.expanduser(on_compute)))
+        self.path = os.path.normpath(os.path.join(job.node_root, os.path.expanduser(on_compute)))
 
     def local(self, name):
         """Where a blob goes: below the folder, by its name below the prefix. None: not one of this reference."""

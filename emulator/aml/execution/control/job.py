@@ -8,10 +8,15 @@ import tempfile
 class Job(object):
     """The settings of one run. Unknown names are an AttributeError."""
 
-    def __init__(self, setup):
+    def __init__(self, setup, part=""):
         self.setup = setup
-        self.root = os.path.dirname(setup)
+        self.part = part
         self._values = read_json(os.path.join(setup, "job.json"))
+        # The parts of a divided run work in one folder, as they did on Azure's file share; what is a node's own is not there.
+        self.node_root = self.root = os.path.dirname(setup)
+        shared = os.environ.get("AZ_BATCHAI_SHARED_JOB_TEMP")
+        if self._values.get("parts") and shared:
+            self.root = os.path.join(shared, "azureml")
         self.credentials = read_json(os.path.join(setup, "credentials.json"))
 
     def __getattr__(self, name):
@@ -23,6 +28,13 @@ class Job(object):
     def file(self, name):
         """Path of a file of ours."""
         return os.path.join(self.setup, name)
+
+    def own(self, name):
+        """Path of a file of ours that each part of a divided run has for itself."""
+        if not self.part:
+            return self.file(name)
+        stem, ending = os.path.splitext(name)
+        return self.file("%s-%s%s" % (stem, self.part, ending))
 
     def ca_file(self):
         """The CA bundle that came with the job, or None."""
