@@ -8,7 +8,8 @@
 //
 // Process is no sandbox: its containers see the host's files and network, run
 // as the emulator's own user, and share the host's CPU and memory. Limits of
-// CPU and memory are not enforced; of the GPUs, CUDA_VISIBLE_DEVICES is set. What
+// CPU and memory are not enforced; of the GPUs, CUDA_VISIBLE_DEVICES and
+// NVIDIA_VISIBLE_DEVICES are set, and simulated ones are shown by PATH and LD_LIBRARY_PATH. What
 // it does promise is that nothing it started survives: not a Stop, not a Close,
 // and not, after a kill -9 of the emulator, the next NewProcess on that folder.
 //

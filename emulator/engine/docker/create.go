@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 
 	"lazulite.dev/emulator/engine"
+	"lazulite.dev/emulator/hardware"
 )
 
 // start makes the container and starts it. If it fails, c.id is what is to be removed.
@@ -190,6 +192,9 @@ func (c *container) labels(spec engine.Spec) map[string]string {
 		out = map[string]string{}
 	}
 	out[labelInstance], out[labelName] = c.engine.instance, spec.Name
+	if len(spec.Limits.GPUs) > 0 {
+		out[labelGPUs] = strings.Join(spec.Limits.GPUs, ",")
+	}
 	if c.machine {
 		out[labelMachine] = "true"
 	}
@@ -249,8 +254,15 @@ func (c *container) configureHost(x *containertypes.HostConfig, spec engine.Spec
 	x.NanoCPUs = int64(limits.CPU * 1e9)
 	// No swap beside it: a process that goes beyond its size ends, as on a VM.
 	x.Memory, x.MemorySwap = limits.Memory, limits.Memory
-	if len(limits.GPUs) > 0 {
+	if len(limits.GPUs) > 0 && limits.Stub == nil {
 		x.DeviceRequests = []containertypes.DeviceRequest{{Driver: "nvidia", DeviceIDs: slices.Clone(limits.GPUs), Capabilities: [][]string{{"gpu"}}}}
+	}
+	if stub := limits.Stub; stub != nil {
+		for target, source := range map[string]string{hardware.StubTable: stub.Table, "/usr/bin/nvidia-smi": stub.SMI,
+			// Where loaders look without being told: Debian's and Red Hat's.
+			path.Join("/usr/lib", multiarch[runtime.GOARCH], "libnvidia-ml.so.1"): stub.Library, "/usr/lib64/libnvidia-ml.so.1": stub.Library} {
+			x.Mounts = append(x.Mounts, mount.Mount{Type: mount.TypeBind, Source: source, Target: target, ReadOnly: true})
+		}
 	}
 	base := spec.Dir
 	if base == "" {
@@ -293,6 +305,9 @@ func (c *container) configureHost(x *containertypes.HostConfig, spec engine.Spec
 		x.ExtraHosts = append(x.ExtraHosts, hostName+":host-gateway")
 	}
 }
+
+// multiarch is Debian's name of an architecture.
+var multiarch = map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
 
 // findCommand looks in the container, not started yet, for what it is to run:
 // under init and a shell, Docker itself no longer would.

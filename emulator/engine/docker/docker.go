@@ -80,6 +80,7 @@ func (c Config) withDefaults() Config {
 const (
 	labelInstance = "dev.lazulite.instance"
 	labelName     = "dev.lazulite.name"
+	labelGPUs     = "dev.lazulite.gpus"    // UUIDs of those that it has
 	labelMachine  = "dev.lazulite.machine" // it has no command of its own
 	labelDir      = "dev.lazulite.dir"
 	labelShell    = "dev.lazulite.shell"  // its image has a /bin/sh

@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	containertypes "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
@@ -24,13 +25,8 @@ func (c *container) Restart(ctx context.Context, limits hardware.Limits) (engine
 	if err != nil {
 		return nil, refusal("starting a container again", err)
 	}
-	had := 0
-	for _, d := range i.Container.HostConfig.DeviceRequests {
-		had += len(d.DeviceIDs)
-	}
-	if had > 0 || len(limits.GPUs) > 0 {
-		// Which of the host's GPUs are free may have changed since.
-		return nil, fmt.Errorf("%w: %s has GPUs, or is to have them", engine.ErrInvalid, c.name)
+	if had := i.Container.Config.Labels[labelGPUs]; had != strings.Join(limits.GPUs, ",") {
+		return nil, fmt.Errorf("%w: the GPUs of %s are %q, and are to be %q", engine.ErrInvalid, c.name, had, limits.GPUs)
 	}
 	if _, err := api.ContainerUpdate(ctx, c.id, client.ContainerUpdateOptions{Resources: &containertypes.Resources{
 		NanoCPUs: int64(limits.CPU * 1e9), Memory: limits.Memory, MemorySwap: limits.Memory}}); err != nil {
