@@ -49,7 +49,7 @@ const base = docker.BaseImage
 func TestDockerInAMachine(t *testing.T) {
 	e := open(t, docker.Config{Dir: t.TempDir()})
 	c, disk := guestMachine(t, e, "vm1")
-	if err := os.MkdirAll(filepath.Join(disk, "ada", "work"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(disk, "ada", "files"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	steps(t, c, []step{
@@ -60,8 +60,8 @@ func TestDockerInAMachine(t *testing.T) {
 		{"docker ps --format '{{.Names}} {{.Image}}'", 0, "web " + base, ""},
 		{"docker inspect --format '{{.Name}} {{.State.Running}}' web", 0, "/web true", ""},
 		{"docker exec web sh -c 'echo $((6*7)); hostname'", 0, "42\nvm1", ""},
-		{"docker run --rm -v /home/ada/work:/w " + base + " sh -c 'echo kept >/w/kept'; cat /home/ada/work/kept", 0, "kept", ""},
-		{"docker run --rm --mount type=bind,source=/home/ada,target=/a,readonly " + base + " sh -c 'cat /a/work/kept; touch /a/x'", 1, "kept", "Read-only"},
+		{"docker run --rm -v /home/ada/files:/w " + base + " sh -c 'echo kept >/w/kept'; cat /home/ada/files/kept", 0, "kept", ""},
+		{"docker run --rm --mount type=bind,source=/home/ada,target=/a,readonly " + base + " sh -c 'cat /a/files/kept; touch /a/x'", 1, "kept", "Read-only"},
 		{"docker run --rm -v data:/d " + base + " sh -c 'echo 1 >/d/f' && docker run --rm -v data:/d " + base + " cat /d/f && docker volume ls -q", 0, "1\ndata", ""},
 		{"docker run --rm " + base + " cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null | head -1", 0, "536870912", ""},
 		{"docker run --rm --memory 64m " + base + " cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null | head -1", 0, "67108864", ""},
@@ -80,7 +80,7 @@ func TestDockerInAMachine(t *testing.T) {
 		{"docker run --rm -v /:/host " + base + " true", 125, "", "can't be shared"},
 		{"docker run --rm -v /etc:/host " + base + " true", 125, "", "/home"},
 		{"ln -sfn / /home/ada/out; docker run --rm -v /home/ada/out/etc:/host " + base + " true", 125, "", "can't be shared"},
-		{"ln -sfn /home/ada/work /home/ada/in; docker run --rm -v /home/ada/in:/w " + base + " cat /w/kept", 0, "kept", ""},
+		{"ln -sfn /home/ada/files /home/ada/in; docker run --rm -v /home/ada/in:/w " + base + " cat /w/kept", 0, "kept", ""},
 		{"docker run --rm -v /lent:/l " + base + " touch /l/x", 1, "", "Read-only"},
 		{"docker volume create --opt type=none --opt o=bind --opt device=/ bad", 1, "", "not offered"},
 		{"docker run --rm --cpus 3 " + base + " true", 125, "", "Range of CPUs"},
