@@ -14,12 +14,13 @@ import (
 	"lazulite.dev/conformance"
 	"lazulite.dev/conformance/openapi/openapitest"
 	"lazulite.dev/emulator"
+	"lazulite.dev/emulator/hardware"
 )
 
 // emulated is an emulator and what the suite is told of it: a URL and credentials, like any other implementation.
 func emulated(t *testing.T, faults string) conformance.Config {
 	t.Helper()
-	e, err := emulator.New(emulator.Config{Dir: t.TempDir(), Faults: faults, Seed: 5, Environment: []string{"PATH=" + os.Getenv("PATH")}})
+	e, err := emulator.New(emulator.Config{Dir: t.TempDir(), Faults: faults, Seed: 5, Environment: []string{"PATH=" + os.Getenv("PATH")}, Hardware: gpus(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,6 +41,17 @@ func emulated(t *testing.T, faults string) conformance.Config {
 	cfg.Budget.Cost = conformance.FreeOfCost
 	cfg.Documents = openapitest.Folder(t)
 	return cfg
+}
+
+// gpus are simulated, where this machine has a compiler for that.
+func gpus(t *testing.T) *hardware.Host {
+	t.Helper()
+	folder, err := hardware.BuildStub(t.Context(), t.TempDir())
+	if err != nil {
+		t.Log(err)
+		return nil
+	}
+	return hardware.New(hardware.Config{Simulation: &hardware.Simulation{Folder: folder, Dir: t.TempDir()}})
 }
 
 // TestEmulator runs the whole suite against the emulator, through its door.
