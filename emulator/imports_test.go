@@ -23,6 +23,7 @@ var allowed = map[string][]string{
 	"emulator/blob":          {"emulator/store", "emulator/clock"},
 	"emulator/arm":           {"emulator/store", "emulator/clock"},
 	"emulator/engine":        {"emulator/hardware", "emulator/clock"},
+	"emulator/engine/docker": {"emulator/engine/docker/guest", "emulator/engine", "emulator/hardware", "emulator/clock"},
 	"emulator/engine/*":      {"emulator/engine", "emulator/hardware", "emulator/clock"},
 	"emulator/sshd":          {"emulator/engine", "emulator/clock"},
 	"emulator/aml":           {"emulator/aml/*", "emulator/arm", "emulator/blob", "emulator/aad", "emulator/store", "emulator/clock"},

@@ -59,12 +59,33 @@ func (m *machine) prepareTools() error {
 	if !m.onHost() {
 		return nil
 	}
+	if err := m.prepareSMI(); err != nil {
+		return err
+	}
 	for _, v := range m.hostEnv() {
 		if search, ok := strings.CutPrefix(v, "PATH="); ok {
 			return engine.StandIn(m.tools(), strings.TrimSuffix(search, ":"+m.tools()), "python", pythons...)
 		}
 	}
 	return nil
+}
+
+// prepareSMI has login shells, whose profile sets PATH anew, find the nvidia-smi of simulated GPUs too.
+func (m *machine) prepareSMI() error {
+	link := filepath.Join(m.tools(), "nvidia-smi")
+	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	m.mu.Lock()
+	stub := m.limits.Stub
+	m.mu.Unlock()
+	if stub == nil {
+		return nil
+	}
+	if err := os.MkdirAll(m.tools(), 0o700); err != nil {
+		return err
+	}
+	return os.Symlink(stub.SMI, link)
 }
 
 // writeProfile has login shells keep what the machine has of the host, where

@@ -56,6 +56,9 @@ func (j *job) launch(ctx context.Context, kind string, nodes []*node, left []*pl
 		return asOutcome(ctx, err)
 	}
 	l.log("Job %s, attempt %d, on %d node(s): %s.", j.spec.ID, j.rec.Attempts, len(nodes), strings.Join(l.hosts(), ", "))
+	for _, w := range l.warnings() {
+		l.log("Warning: %s", w)
+	}
 	defer func() {
 		switch {
 		case o.exit != nil:
@@ -330,6 +333,9 @@ func (l *launch) warnings() []string {
 	size := l.job.cluster.size
 	if got := len(l.places[0].node.limits.GPUs); got < size.GPUs {
 		out = append(out, fmt.Sprintf("The size %s has %d GPU(s); the job's nodes have %d.", size.Name, size.GPUs, got))
+	}
+	if c := l.job.spec.Container; c != nil && l.kind == kindProcess {
+		out = append(out, fmt.Sprintf("The job runs on this host instead of in a container of %s: the process engine has no images.", c.Image))
 	}
 	if c := l.job.spec.Container; c != nil && c.SHMSize != "" {
 		out = append(out, "containerSettings.shmSize is not applied: the container has what the engine gives.")

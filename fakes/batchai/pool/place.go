@@ -70,8 +70,8 @@ func (l *launch) prepare(ctx context.Context, at int) error {
 	}
 	spec := engine.Spec{Name: j.placeName(at), Env: pl.node.env, Limits: pl.node.limits,
 		Labels: map[string]string{"lazulite.cluster": j.cluster.spec.ID, "lazulite.job": j.spec.ID}}
-	if container != nil {
-		spec.Image = container.Image
+	if container != nil && l.kind != kindProcess {
+		spec.Image = container.Image // for processes of this host every image is the host itself
 	}
 	if l.kind == kindProcess {
 		spec.Dir = temp

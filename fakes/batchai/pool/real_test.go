@@ -350,7 +350,8 @@ func TestProcess(t *testing.T) {
 	j := task("image", 1, shell("true"))
 	j.Container = &pool.Container{Image: "ubuntu"}
 	r.submit(j)
-	if s := r.done("image"); errorCode(s) != "ContainerImageUnavailable" || !strings.Contains(s.Errors[0].Message, "this host alone") {
+	// Batch AI's clusters of this engine have no containers, and say so.
+	if s := r.done("image"); s.State != pool.JobSucceeded || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "runs on this host instead of in a container of ubuntu") {
 		t.Errorf("%+v", s)
 	}
 }
