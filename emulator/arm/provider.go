@@ -42,15 +42,18 @@ type Query struct {
 
 // Call is what a hook or an action gets to know of the request.
 type Call struct {
+	Method  string // of the request
 	Version string // api-version as sent
+	// List says that what is rendered is one of a list, of which some services show less.
+	List bool
 	// Vars are captured segments: {location} of a Query, {container} of an action's
 	// name, and always "subscription" and "resourceGroup" where the path has them.
 	Vars   map[string]string
 	Query  map[string][]string
 	Header http.Header
 	Body   json.RawMessage
-	// Base is scheme and host as the client sees them, for the URLs in answers.
-	Base string
+	// Base is scheme and host as the client sees them, for the URLs in answers; Path is the request's own.
+	Base, Path string
 	// View of the engine, for a hook that gets none as an argument. nil in a Call that no engine made.
 	View View
 }
