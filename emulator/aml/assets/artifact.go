@@ -57,9 +57,6 @@ func wholePage[T any](v []T) page[T] {
 	return page[T]{Value: v, Count: len(v)}
 }
 
-// wireTime is how the services of 2018 wrote instants.
-func wireTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000000Z") }
-
 // registerArtifacts adds v1.0 as SDK 0.1.68 calls it, v2.0 as SDK 1.x does, and
 // v2.0 as the 2019-08-01 spec has it, with the path in the query.
 func (s *Service) registerArtifacts(m *plane.Mux) {
@@ -109,7 +106,7 @@ func artifactKey(ws plane.Workspace, n artifactName) string { return key(ws, "ar
 
 func dto(n artifactName, a artifact, rev int64) artifactDto {
 	return artifactDto{ArtifactID: n.ID(), Origin: n.Origin, Container: n.Container, Path: n.Path,
-		ETag: `"` + strconv.FormatInt(rev, 16) + `"`, CreatedTime: wireTime(a.Created)}
+		ETag: `"` + strconv.FormatInt(rev, 16) + `"`, CreatedTime: plane.WireTime(a.Created)}
 }
 
 // register records the names that are new, all or none, and returns each as it now is.

@@ -70,7 +70,7 @@ type snapshotDto struct {
 func (s *Service) latestMetadata(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
 	l, _, err := read[latest](r.Context(), s.cfg.Store, key(c.Workspace, "latestsnapshot"))
 	if errors.Is(err, store.ErrNotFound) {
-		empty := node{Type: typeDirectory, Timestamp: wireTime(s.cfg.Clock.Now())}
+		empty := node{Type: typeDirectory, Timestamp: plane.WireTime(s.cfg.Clock.Now())}
 		plane.WriteJSON(w, http.StatusOK, snapshotDto{uuid.Nil.String(), empty.wire()})
 		return nil
 	}
