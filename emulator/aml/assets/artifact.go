@@ -122,7 +122,7 @@ func (s *Service) register(ctx context.Context, ws plane.Workspace, names []arti
 				pos[i] = j
 				continue
 			}
-			a, rev, err := read[artifact](ctx, s.cfg.Store, k)
+			a, rev, err := store.Read[artifact](ctx, s.cfg.Store, k)
 			switch {
 			case err == nil:
 				out[i] = dto(n, a, rev)
@@ -144,7 +144,7 @@ func (s *Service) register(ctx context.Context, ws plane.Workspace, names []arti
 			return nil, err
 		}
 		for i, j := range pos {
-			a, err := decode[artifact](docs[j])
+			a, err := store.Decode[artifact](docs[j])
 			if err != nil {
 				return nil, err
 			}
@@ -212,7 +212,7 @@ func (s *Service) list(ctx context.Context, ws plane.Workspace, in artifactName,
 		if !present[n.ID()] || prefix != "" && n.Path != prefix && !strings.HasPrefix(n.Path, prefix+"/") {
 			continue
 		}
-		a, err := decode[artifact](d)
+		a, err := store.Decode[artifact](d)
 		if err != nil {
 			return nil, err
 		}
@@ -322,7 +322,7 @@ func (s *Service) getArtifact(w http.ResponseWriter, r *http.Request, c *plane.C
 	if err != nil {
 		return err
 	}
-	a, rev, err := read[artifact](r.Context(), s.cfg.Store, artifactKey(c.Workspace, n))
+	a, rev, err := store.Read[artifact](r.Context(), s.cfg.Store, artifactKey(c.Workspace, n))
 	if err != nil {
 		return missingArtifact(n, err)
 	}
@@ -422,7 +422,7 @@ func (s *Service) getWriteInfo(w http.ResponseWriter, r *http.Request, c *plane.
 
 // present returns store.ErrNotFound unless the artifact is registered and uploaded.
 func (s *Service) present(ctx context.Context, ws plane.Workspace, n artifactName) error {
-	if _, _, err := read[artifact](ctx, s.cfg.Store, artifactKey(ws, n)); err != nil {
+	if _, _, err := store.Read[artifact](ctx, s.cfg.Store, artifactKey(ws, n)); err != nil {
 		return err
 	}
 	f, _, err := s.blobs.Open(ctx, ws.StorageAccount, artifactContainer, n.ID())

@@ -87,7 +87,7 @@ func (s *Service) createAsset(w http.ResponseWriter, r *http.Request, c *plane.C
 	a := asset{Artifacts: in.Artifacts, ProjectID: in.ProjectID, Meta: in.Meta, Type: in.Type,
 		Entry: mms.Entry{ID: strings.ReplaceAll(uuid.NewString(), "-", ""), Name: in.Name, Description: in.Description,
 			KvTags: in.KvTags, Properties: in.Properties, RunID: in.RunID, Created: now, Modified: now}}
-	if _, err := write(r.Context(), s.cfg.Store, assetKey(c.Workspace, a.ID), a, store.Absent); err != nil {
+	if _, err := store.Write(r.Context(), s.cfg.Store, assetKey(c.Workspace, a.ID), a, store.Absent); err != nil {
 		return err
 	}
 	plane.WriteJSON(w, http.StatusOK, a.wire())
@@ -134,7 +134,7 @@ func (s *Service) listAssets(w http.ResponseWriter, r *http.Request, c *plane.Ca
 	if err != nil {
 		return err
 	}
-	all, err := readAll[asset](r.Context(), s.cfg.Store, key(c.Workspace, "asset", ""))
+	all, err := store.ReadAll[asset](r.Context(), s.cfg.Store, key(c.Workspace, "asset", ""))
 	if err != nil {
 		return err
 	}
@@ -146,22 +146,8 @@ func (s *Service) listAssets(w http.ResponseWriter, r *http.Request, c *plane.Ca
 	return nil
 }
 
-func readAll[T any](ctx context.Context, st *store.Store, prefix string) ([]T, error) {
-	docs, err := st.List(ctx, prefix, "", 0)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]T, len(docs))
-	for i, d := range docs {
-		if out[i], err = decode[T](d); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
 func (s *Service) getAsset(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
-	a, _, err := read[asset](r.Context(), s.cfg.Store, assetKey(c.Workspace, c.Vars["id"]))
+	a, _, err := store.Read[asset](r.Context(), s.cfg.Store, assetKey(c.Workspace, c.Vars["id"]))
 	if err != nil {
 		return missingAsset(c.Vars["id"], err)
 	}
@@ -174,7 +160,7 @@ func (s *Service) patchAsset(w http.ResponseWriter, r *http.Request, c *plane.Ca
 	if err := mms.ReadPayload(w, r, &ops); err != nil {
 		return err
 	}
-	a, _, err := update(r.Context(), s.cfg.Store, assetKey(c.Workspace, c.Vars["id"]), func(a *asset, found bool) error {
+	a, _, err := store.Update(r.Context(), s.cfg.Store, assetKey(c.Workspace, c.Vars["id"]), func(a *asset, found bool) error {
 		if !found {
 			return store.ErrNotFound
 		}

@@ -149,7 +149,7 @@ func (s *Service) createModel(w http.ResponseWriter, r *http.Request, c *plane.C
 // are there, and returns the run that the asset names.
 func (s *Service) checkModelURL(ctx context.Context, ws plane.Workspace, url string) (*string, error) {
 	if id, ok := strings.CutPrefix(url, "aml://asset/"); ok {
-		a, _, err := read[asset](ctx, s.cfg.Store, assetKey(ws, id))
+		a, _, err := store.Read[asset](ctx, s.cfg.Store, assetKey(ws, id))
 		if errors.Is(err, store.ErrNotFound) {
 			return nil, mms.Fault(http.StatusBadRequest, "AssetNotFound", "url", "The asset with id '%s' does not exist.", id)
 		}
@@ -169,7 +169,7 @@ func (s *Service) checkModelURL(ctx context.Context, ws plane.Workspace, url str
 func (s *Service) addModel(ctx context.Context, ws plane.Workspace, m model) (model, error) {
 	k := key(ws, "modelversion", m.Name)
 	for {
-		v, rev, err := read[modelVersion](ctx, s.cfg.Store, k)
+		v, rev, err := store.Read[modelVersion](ctx, s.cfg.Store, k)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return m, err
 		}
@@ -177,11 +177,11 @@ func (s *Service) addModel(ctx context.Context, ws plane.Workspace, m model) (mo
 		m.Version, m.ID = v.Last, m.Name+":"+strconv.FormatInt(v.Last, 10)
 		m.Created = s.cfg.Clock.Now()
 		m.Modified = m.Created
-		count, err := putOp(k, v, rev)
+		count, err := store.PutOp(k, v, rev)
 		if err != nil {
 			return m, err
 		}
-		put, err := putOp(modelKey(ws, m.Name, m.Version), m, store.Absent)
+		put, err := store.PutOp(modelKey(ws, m.Name, m.Version), m, store.Absent)
 		if err != nil {
 			return m, err
 		}
@@ -200,7 +200,7 @@ func (s *Service) listModels(w http.ResponseWriter, r *http.Request, c *plane.Ca
 	if l.Name != "" {
 		prefix += l.Name + "/"
 	}
-	all, err := readAll[model](r.Context(), s.cfg.Store, prefix)
+	all, err := store.ReadAll[model](r.Context(), s.cfg.Store, prefix)
 	if err != nil {
 		return err
 	}
@@ -233,14 +233,9 @@ func newest(all []model, l mms.ListQuery) []model {
 }
 
 func (s *Service) getModel(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
-	id := c.Vars["id"]
-	name, version, ok := parseModelID(id)
-	if !ok {
-		return missingModel(id, store.ErrNotFound)
-	}
-	m, _, err := read[model](r.Context(), s.cfg.Store, modelKey(c.Workspace, name, version))
+	m, err := s.model(r.Context(), c.Workspace, c.Vars["id"])
 	if err != nil {
-		return missingModel(id, err)
+		return err
 	}
 	plane.WriteJSON(w, http.StatusOK, m.wire())
 	return nil
@@ -256,7 +251,7 @@ func (s *Service) patchModel(w http.ResponseWriter, r *http.Request, c *plane.Ca
 	if !ok {
 		return missingModel(id, store.ErrNotFound)
 	}
-	m, _, err := update(r.Context(), s.cfg.Store, modelKey(c.Workspace, name, version), func(m *model, found bool) error {
+	m, _, err := store.Update(r.Context(), s.cfg.Store, modelKey(c.Workspace, name, version), func(m *model, found bool) error {
 		if !found {
 			return store.ErrNotFound
 		}
