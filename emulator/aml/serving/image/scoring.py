@@ -104,10 +104,11 @@ def _encode(value):
 class Application(object):
     """The WSGI application. keys: the keys that open it; empty: it is open."""
 
-    def __init__(self, driver, keys=(), name="ML service"):
+    def __init__(self, driver, keys=(), name="ML service", deployment=""):
         self._driver = driver
         self._keys = [k.encode("utf-8") for k in keys]
         self._name = name
+        self._deployment = deployment
 
     def __call__(self, environ, start_response):
         answer = self._answer(environ)
@@ -116,7 +117,7 @@ class Application(object):
         if environ.get("HTTP_X_MS_CLIENT_REQUEST_ID"):
             headers.append(("x-ms-client-request-id", environ["HTTP_X_MS_CLIENT_REQUEST_ID"]))
         start_response(answer.status, headers + answer.headers)
-        return [answer.body]
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
 
     def _answer(self, environ):
         path, method = environ.get("PATH_INFO") or "/", environ["REQUEST_METHOD"]
@@ -128,7 +129,7 @@ class Application(object):
             answer.headers.append(("Allow", ", ".join(allowed)))
             return answer
         if path == "/":
-            return Answer("200 OK", HTML, "Healthy")
+            return Answer("200 OK", HTML, "Healthy", [("azureml-model-deployment", self._deployment)])
         if path == "/swagger.json":
             return self._swagger()
         return self._score(environ)
@@ -247,4 +248,4 @@ def create(environ=os.environ):
     keys = [environ.pop(n) for n in ("AML_APP_PRIMARY_KEY", "AML_APP_SECONDARY_KEY") if n in environ]
     driver = Driver(environ["AML_APP_DRIVER"])
     driver.load()
-    return Application(driver, keys, environ.get("SERVICE_NAME", "ML service"))
+    return Application(driver, keys, environ.get("SERVICE_NAME", "ML service"), environ.get("AML_APP_GENERATION", ""))

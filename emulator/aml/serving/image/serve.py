@@ -90,6 +90,12 @@ def secrets(folder):
     return arguments
 
 
+def address(port):
+    """Where to listen: where containers have their host's network, the platform says which port of it stands for theirs."""
+    moved = os.environ.get("LAZULITE_PORT_%d" % port)
+    return "127.0.0.1:" + moved if moved else "0.0.0.0:%d" % port
+
+
 def main():
     spec = jobs.read_json(os.path.join(HERE, "spec.json"))
     console = place.Console(os.path.join(HERE, "serve.log"))
@@ -104,11 +110,11 @@ def main():
     env = dict(spec["environmentVariables"])
     env.update({
         "AML_APP_ROOT": root, "AML_APP_DRIVER": os.path.join(root, spec["driver"]), "SERVICE_NAME": spec["name"],
-        "AZUREML_MODEL_DIR": os.path.join("azureml-models", *([models[0]["name"], str(models[0]["version"])] if len(models) == 1 else [])),
+        "AZUREML_MODEL_DIR": os.path.join(root, "azureml-models", *([models[0]["name"], str(models[0]["version"])] if len(models) == 1 else [])),
         "PYTHONUNBUFFERED": "1", "PYTHONPATH": os.pathsep.join(p for p in (HERE, os.environ.get("PYTHONPATH")) if p),
         "PATH": os.path.dirname(python) + os.pathsep + os.environ.get("PATH", os.defpath),
     })
-    arguments = SERVER + secrets(HERE) + ["--bind", "%s:%d" % (os.environ.pop("AML_APP_ADDRESS", "0.0.0.0"), spec["port"])]
+    arguments = SERVER + secrets(HERE) + ["--bind", address(spec["port"])]
     os.environ.update(env)
     os.chdir(root)
     sys.stdout.flush()
