@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"lazulite.dev/conformance/openapi/openapitest"
 	"lazulite.dev/emulator"
 )
 
@@ -45,7 +46,7 @@ func (c client) bin(t *testing.T) string {
 
 func up(t *testing.T) *emulator.Emulator {
 	t.Helper()
-	e, err := emulator.New(emulator.Config{Dir: t.TempDir(), Environment: hostEnv("PATH")})
+	e, err := emulator.New(emulator.Config{Dir: t.TempDir(), Environment: hostEnv("PATH"), Around: openapitest.Around(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

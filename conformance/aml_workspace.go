@@ -90,7 +90,7 @@ func (s *session) workspace() *workspace {
 		}
 		body, created := workspaceTemplate(w.group, w.name, s.cfg.Location, tenant)
 		for _, m := range created {
-			s.client.Track(m.Path, m.Version)
+			s.track(m.Path, m.Version)
 		}
 		_, w.deployment = s.deploy(w.group, "Microsoft.MachineLearningServices_"+random(), body)
 		if !w.deployment.Succeeded() {

@@ -23,6 +23,8 @@ type Requirement struct {
 	Text   string   `json:"text"`
 	Source string   `json:"source"`
 	Labels []string `json:"labels"`
+	// Retired is the day since which Azure no longer has it; it is then no fault of Azure's.
+	Retired string `json:"retired,omitempty"`
 	// Cost is what checking it costs on Azure, in US dollars, estimated.
 	Cost float64 `json:"cost,omitempty"`
 }

@@ -71,6 +71,13 @@ type Config struct {
 	// VMSize of the machine that the suite creates.
 	VMSize string `json:"vmSize" env:"AMLC_VM_SIZE"`
 
+	// Documents is a folder of Azure's OpenAPI documents, in the layout of
+	// Azure/azure-rest-api-specs. With it, a requirement also fails for an answer
+	// that its document does not allow.
+	Documents string `json:"documents" env:"AMLC_DOCUMENTS"`
+	// Journal is a file that names what a run created until it is deleted, so that
+	// Sweep can delete it after a crash; empty: none is kept.
+	Journal string `json:"journal" env:"AMLC_JOURNAL"`
 	// Keep leaves everything in place and says so in the report.
 	Keep bool `json:"keep" env:"AMLC_KEEP"`
 	// Budget bounds the run.
@@ -129,7 +136,7 @@ func (c Config) Wire() wire.Config {
 		Endpoint: c.Endpoint, Authority: c.Authority,
 		Tenant: c.Tenant, ClientID: c.ClientID, ClientSecret: c.ClientSecret, Token: c.Token,
 		HTTPClient: c.HTTPClient, Proxy: c.Proxy, CAFile: c.CAFile,
-		Advance: c.Advance, PollLimit: c.Budget.Operation, Request: min(c.Budget.Operation, requestMost),
+		Journal: c.Journal, Advance: c.Advance, PollLimit: c.Budget.Operation, Request: min(c.Budget.Operation, requestMost),
 	}
 }
 

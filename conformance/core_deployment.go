@@ -62,7 +62,7 @@ func deploymentSpecs() []spec {
 			values := map[string]any{"where": map[string]string{"value": s.cfg.Location}}
 			_, op := s.deploy(s.group(), "storage-"+random(), deployment(params, values, res))
 			path := s.group() + "/providers/Microsoft.Storage/storageAccounts/" + account
-			s.client.Track(path, versionStorage)
+			s.track(path, versionStorage)
 			if !op.Succeeded() {
 				s.fail("the deployment ended %q: %s", op.Status, op.Last)
 			}

@@ -2,28 +2,32 @@ package conformance_test
 
 import (
 	"context"
+	"encoding/json"
+	"flag"
 	"os"
+	"reflect"
 	"testing"
 	"time"
 
 	"lazulite.dev/conformance"
+	"lazulite.dev/conformance/openapi/openapitest"
 	"lazulite.dev/emulator"
 )
 
-// TestEmulator runs the whole suite against the emulator, through its door: it
-// is told a URL and credentials like any other implementation.
-func TestEmulator(t *testing.T) {
+// emulated is an emulator and what the suite is told of it: a URL and credentials, like any other implementation.
+func emulated(t *testing.T) conformance.Config {
+	t.Helper()
 	e, err := emulator.New(emulator.Config{Dir: t.TempDir(), Environment: []string{"PATH=" + os.Getenv("PATH")}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		if err := e.Close(ctx); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
 	if err := e.Open(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -32,6 +36,13 @@ func TestEmulator(t *testing.T) {
 	cfg.Endpoint, cfg.Proxy, cfg.CAFile = "https://management.azure.com", e.URL(), st.CAFile
 	cfg.Tenant, cfg.ClientID, cfg.ClientSecret, cfg.Subscription = id.Tenant, id.ClientID, id.ClientSecret, id.Subscription
 	cfg.Budget.Cost = conformance.FreeOfCost
+	cfg.Documents = openapitest.Folder(t)
+	return cfg
+}
+
+// TestEmulator runs the whole suite against the emulator, through its door.
+func TestEmulator(t *testing.T) {
+	cfg := emulated(t)
 	rep, err := conformance.Run(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +58,40 @@ func TestEmulator(t *testing.T) {
 	if n := rep.Count(conformance.Pass); n < 110 {
 		t.Errorf("only %d requirements passed", n)
 	}
+	creates(t, rep)
 	for _, left := range rep.Left {
 		t.Error("left behind:", left)
+	}
+}
+
+var update = flag.Bool("update", false, "write creates.json from this run")
+
+// creates holds what the plan says a run creates against what one created.
+func creates(t *testing.T, rep conformance.Report) {
+	t.Helper()
+	seen := map[string][]string{}
+	for _, r := range rep.Results {
+		if len(r.Created) > 0 {
+			seen[r.ID] = r.Created
+		}
+	}
+	if *update {
+		b, err := json.MarshalIndent(seen, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile("creates.json", append(b, '\n'), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	planned, err := conformance.Creates()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, types := range seen {
+		if !reflect.DeepEqual(planned[id], types) {
+			t.Errorf("%s created %q, creates.json has %q: go test ./conformance -run TestEmulator -update", id, types, planned[id])
+		}
 	}
 }

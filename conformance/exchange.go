@@ -45,6 +45,9 @@ func (s *session) send(method, path, version string, body any) *wire.Response {
 // create sends a PUT of something that must be deleted again.
 func (s *session) create(path, version string, body any) *wire.Response {
 	resp, err := s.client.Create(s.ctx, path, version, body)
+	if err == nil && resp.OK() {
+		s.creates(path)
+	}
 	if err != nil {
 		s.fail("PUT %s: %v", path, err)
 	}

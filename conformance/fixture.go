@@ -3,6 +3,7 @@ package conformance
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"maps"
 	"net/http"
 	"os"
 	"strings"
@@ -25,11 +26,14 @@ type fixture[T any] struct {
 	tried bool
 	value T
 	fault *halt
+	// created are the types that making it created.
+	created map[string]bool
 }
 
 // obtain makes f by make the first time.
 func obtain[T any](s *session, f *fixture[T], what string, make func() T) T {
 	if f.tried {
+		maps.Copy(s.created, f.created)
 		if f.fault == nil {
 			return f.value
 		}
@@ -40,7 +44,12 @@ func obtain[T any](s *session, f *fixture[T], what string, make func() T) T {
 		s.skip("needs %s, which could not be had: %s", what, first)
 	}
 	f.tried = true
+	outer := s.created
+	s.created = map[string]bool{}
 	f.fault = protect(func() { f.value = make() })
+	f.created = s.created
+	s.created = outer
+	maps.Copy(s.created, f.created)
 	if f.fault != nil {
 		panic(*f.fault)
 	}

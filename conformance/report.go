@@ -23,12 +23,16 @@ const (
 	Errored     Status = "error"       // the suite's own fault
 )
 
+func statuses() []Status { return []Status{Pass, Fail, Skip, Disabled, Unsupported, Errored} }
+
 // Result of one requirement.
 type Result struct {
 	Requirement
 	Status Status `json:"status"`
 	// Detail is the reason of anything but a pass, with the exchange that shows it.
 	Detail string `json:"detail,omitempty"`
+	// Created are the types of what it created, or used and would have created.
+	Created []string `json:"created,omitempty"`
 	// Seconds that it took.
 	Seconds float64 `json:"seconds"`
 }
@@ -39,8 +43,18 @@ type Report struct {
 	Started  time.Time `json:"started"`
 	Seconds  float64   `json:"seconds"`
 	Results  []Result  `json:"results"`
+	// Documented tells how much of the traffic was held against OpenAPI documents; nil if none were given.
+	Documented *Documented `json:"documented,omitempty"`
 	// Left names what was created and is still there, and why.
 	Left []string `json:"left,omitempty"`
+}
+
+// Documented is how many answers were checked, of how many operations and
+// api-versions, and how many no document describes.
+type Documented struct {
+	Answers    int `json:"answers"`
+	Operations int `json:"operations"`
+	Beyond     int `json:"beyond"`
 }
 
 // Count returns how many results have the status.
@@ -101,8 +115,11 @@ func (r Report) WriteText(w io.Writer) error {
 		b.WriteString("\n")
 	}
 	counts := make([]string, 0, 6)
-	for _, s := range []Status{Pass, Fail, Skip, Disabled, Unsupported, Errored} {
+	for _, s := range statuses() {
 		counts = append(counts, fmt.Sprintf("%d %s", r.Count(s), s))
+	}
+	if d := r.Documented; d != nil {
+		fmt.Fprintf(&b, "\nOpenAPI: %d answers of %d operations checked, %d are in no document\n", d.Answers, d.Operations, d.Beyond)
 	}
 	fmt.Fprintf(&b, "\n%s, of %d in %.1f s\n", strings.Join(counts, ", "), len(r.Results), r.Seconds)
 	_, err := io.WriteString(w, b.String())

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/onsi/ginkgo/v2/types"
 	"github.com/onsi/gomega"
 
+	"lazulite.dev/conformance/openapi"
 	"lazulite.dev/conformance/wire"
 )
 
@@ -38,6 +41,7 @@ func specs() []spec {
 type suite struct {
 	cfg     Config
 	client  *wire.Client
+	watch   *openapi.Watch // nil without documents
 	filter  types.LabelFilter
 	byID    map[string]Requirement
 	started time.Time
@@ -51,11 +55,23 @@ func newSuite(cfg Config) (*suite, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := wire.New(cfg.Wire())
+	su := &suite{cfg: cfg, byID: map[string]Requirement{}, started: time.Now()}
+	wired := cfg.Wire()
+	if cfg.Documents != "" {
+		docs, err := openapi.Load(cfg.Documents)
+		if err != nil {
+			return nil, err
+		}
+		if su.watch, err = openapi.NewWatch(docs); err != nil {
+			return nil, err
+		}
+		wired.Watch = su.watch.Transport
+	}
+	su.client, err = wire.New(wired)
 	if err != nil {
 		return nil, err
 	}
-	filter, err := types.ParseLabelFilter(cfg.Labels)
+	su.filter, err = types.ParseLabelFilter(cfg.Labels)
 	if err != nil {
 		return nil, fmt.Errorf("labels %q: %w", cfg.Labels, err)
 	}
@@ -63,7 +79,6 @@ func newSuite(cfg Config) (*suite, error) {
 	if err != nil {
 		return nil, err
 	}
-	su := &suite{cfg: cfg, client: client, filter: filter, byID: map[string]Requirement{}, started: time.Now()}
 	for _, r := range list {
 		su.byID[r.ID] = r
 	}
@@ -81,6 +96,8 @@ type session struct {
 	gomega.Gomega
 	*suite
 	ctx context.Context
+	// created are the types of what the spec, or a fixture that it uses, created.
+	created map[string]bool
 	// undo runs when the spec is over, last first.
 	undo []func()
 }
@@ -97,6 +114,14 @@ func (s *session) must(err error) {
 		panic(halt{Errored, err.Error()})
 	}
 }
+
+// track remembers something that came to be in another way than by create.
+func (s *session) track(path, version string) {
+	s.must(s.client.Track(path, version))
+	s.creates(path)
+}
+
+func (s *session) creates(path string) { s.created[resourceType(path)] = true }
 
 // later runs f when the spec is over, however it ends.
 func (s *session) later(f func()) { s.undo = append(s.undo, f) }
@@ -142,15 +167,25 @@ func (su *suite) execute(ctx context.Context, sp spec) (res Result) {
 		return res
 	}
 	su.spent += req.Cost
-	if h := su.call(ctx, sp); h != nil {
+	h, created := su.call(ctx, sp)
+	res.Created = created
+	if h != nil {
 		res.Status, res.Detail = h.status, wire.Redact(h.detail)
+	}
+	if res.Status == Unsupported && req.Retired != "" {
+		res.Detail = "Azure retired it on " + req.Retired + ": " + res.Detail
+	}
+	if fresh := su.watch.Fresh(); len(fresh) > 0 && (res.Status == Pass || res.Status == Fail) {
+		res.Status = Fail
+		res.Detail = strings.TrimSpace(res.Detail + "\nanswers that their OpenAPI document does not allow:\n" + strings.Join(fresh, "\n"))
 	}
 	return res
 }
 
-// call runs the spec and its undo list; nil is a pass.
-func (su *suite) call(ctx context.Context, sp spec) (h *halt) {
-	s := &session{suite: su, ctx: ctx}
+// call runs the spec and its undo list and returns what types it created; nil is a pass.
+func (su *suite) call(ctx context.Context, sp spec) (h *halt, created []string) {
+	s := &session{suite: su, ctx: ctx, created: map[string]bool{}}
+	defer func() { created = slices.Sorted(maps.Keys(s.created)) }()
 	s.Gomega = gomega.NewGomega(func(message string, _ ...int) { panic(halt{Fail, message}) })
 	h = protect(func() { sp.run(s) })
 	for i := len(s.undo) - 1; i >= 0; i-- {
@@ -162,7 +197,7 @@ func (su *suite) call(ctx context.Context, sp spec) (h *halt) {
 	if err := ctx.Err(); h != nil && h.status == Fail && err != nil {
 		h = &halt{Errored, fmt.Sprintf("the run was stopped (%s): %s", context.Cause(ctx), h.detail)}
 	}
-	return h
+	return h, nil
 }
 
 func protect(f func()) (h *halt) {
@@ -190,6 +225,11 @@ func (su *suite) finish(ctx context.Context) Report {
 		rep.Left = strings.Split(wire.Redact(err.Error()), "\n")
 	}
 	su.fix.close()
+	if su.watch != nil {
+		d := &Documented{}
+		d.Answers, d.Operations, d.Beyond = su.watch.Sums()
+		rep.Documented = d
+	}
 	rep.Seconds = time.Since(su.started).Round(time.Millisecond).Seconds()
 	return rep
 }

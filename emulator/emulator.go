@@ -61,6 +61,8 @@ type Config struct {
 	// StandIn names the image that a run in Docker takes for a base image which its
 	// machine does not have; nil: none stands for another.
 	StandIn func(image string) (standIn string, ok bool)
+	// Around, if set, is put around the resource manager: to watch its answers, or to spoil them.
+	Around func(http.Handler) http.Handler
 	// Offline refuses to tunnel to hosts that are not emulated.
 	Offline bool
 	Logger  *slog.Logger
@@ -82,6 +84,8 @@ type Emulator struct {
 	aml       *aml.Service
 	arm       *arm.Engine
 	front     *front.Front
+	// manager is arm with what Config.Around put around it.
+	manager http.Handler
 
 	closeOnce sync.Once
 	closeErr  error
@@ -177,6 +181,10 @@ func (e *Emulator) build() error {
 		Authenticate:  e.authenticate}); err != nil {
 		return err
 	}
+	e.manager = e.arm
+	if cfg.Around != nil {
+		e.manager = cfg.Around(e.arm)
+	}
 	return nil
 }
 
@@ -222,6 +230,10 @@ func (e *Emulator) Open(ctx context.Context) error {
 		if err := left.Sweep(ctx); err != nil {
 			return fmt.Errorf("emulator: what an earlier emulator left: %w", err)
 		}
+	}
+	// What nobody has mounted again goes, once it is in its container.
+	if err := e.blob.Unmount(ctx); err != nil {
+		e.log.Warn("folders that an earlier emulator had mounted", "err", err)
 	}
 	if err := e.arm.Open(ctx); err != nil {
 		return fmt.Errorf("emulator: %w", err)

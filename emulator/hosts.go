@@ -13,7 +13,7 @@ import (
 func (e *Emulator) hosts() []front.Host {
 	authority := http.Handler(e.authority)
 	// The door is made before what is behind it: its bundle is what runs have to trust.
-	manager := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.arm.ServeHTTP(w, r) })
+	manager := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.manager.ServeHTTP(w, r) })
 	learning := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.aml.ServeHTTP(w, r) })
 	table := []front.Host{
 		{Pattern: "management.azure.com", Handler: manager},
@@ -54,7 +54,7 @@ func (e *Emulator) serveLocal(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, root := range armRoots {
 		if strings.EqualFold(first, root) {
-			e.arm.ServeHTTP(w, r)
+			e.manager.ServeHTTP(w, r)
 			return
 		}
 	}

@@ -41,7 +41,7 @@ func TestScripts(t *testing.T) {
 		{"raises", "raise ValueError('no data')", "Failed", "ValueError: no data"},
 		{"is killed", "import os; os.kill(os.getpid(), 9)", "Failed", "killed by signal 9 (SIGKILL)"},
 		{"kills its session", "import os; print('bye', flush=True); os.killpg(0, 9)", "Failed", "killed by signal 9 (SIGKILL)"},
-		{"kills its control script", "import os, time; pid = os.getppid(); os.kill(pid, 9); time.sleep(60)", "Failed", "control script ended without reporting"},
+		{"kills its control script", "import os, time; pid = os.getppid(); os.kill(pid, 9); time.sleep(60)", "Failed", "killed before it could tell"},
 		{"is absent", "", "Failed", "'train.py' is not in the project folder"},
 		{"is no Python", "\x7fELF", "Failed", "SyntaxError"},
 		{"leaves a process behind", "import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True)", "Completed", ""},

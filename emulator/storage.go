@@ -112,9 +112,15 @@ func (s storageAccounts) admit(ctx context.Context, v arm.View, c arm.Call, old,
 		"networkAcls":              map[string]any{"bypass": "AzureServices", "virtualNetworkRules": []any{}, "ipRules": []any{}, "defaultAction": "Allow"},
 		"supportsHttpsTrafficOnly": false,
 		"trustedDirectories":       []string{s.tenant},
-		"encryption": map[string]any{"keySource": "Microsoft.Storage", "services": map[string]any{
-			"file": map[string]any{"enabled": true, "lastEnabledTime": stamp}, "blob": map[string]any{"enabled": true, "lastEnabledTime": stamp}}},
 	}
+	// Encryption can't be turned off, whatever is asked; templates of 2018 ask for it in strings.
+	encryption, _ := p["encryption"].(map[string]any)
+	if encryption == nil {
+		encryption = map[string]any{"keySource": "Microsoft.Storage"}
+	}
+	encryption["services"] = map[string]any{
+		"file": map[string]any{"enabled": true, "lastEnabledTime": stamp}, "blob": map[string]any{"enabled": true, "lastEnabledTime": stamp}}
+	p["encryption"] = encryption
 	for k, v := range defaults {
 		if _, ok := p[k]; !ok {
 			p[k] = v

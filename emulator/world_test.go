@@ -18,13 +18,14 @@ import (
 	"testing"
 	"time"
 
+	"lazulite.dev/conformance/openapi/openapitest"
 	"lazulite.dev/emulator"
 )
 
 // up starts an emulator in this process and returns a client of it, logged in.
 func up(t testing.TB, change ...func(*emulator.Config)) (*emulator.Emulator, *client) {
 	t.Helper()
-	cfg := emulator.Config{Dir: t.TempDir(), Offline: true, Logger: slog.New(slog.NewTextHandler(&lateLog{t: t}, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	cfg := emulator.Config{Dir: t.TempDir(), Offline: true, Around: openapitest.Around(t), Logger: slog.New(slog.NewTextHandler(&lateLog{t: t}, &slog.HandlerOptions{Level: slog.LevelWarn}))}
 	for _, c := range change {
 		c(&cfg)
 	}

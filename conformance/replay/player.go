@@ -242,7 +242,9 @@ func (p *player) send(ctx context.Context, e Exchange) (*wire.Response, error) {
 	switch {
 	case !isGroup:
 	case e.Method == http.MethodPut && (err != nil || resp.Status < 400):
-		p.client.Track(p.local(path), groupVersion)
+		if err := p.client.Track(p.local(path), groupVersion); err != nil {
+			return nil, err
+		}
 	case e.Method == http.MethodDelete && err == nil && resp.OK():
 		p.deleting = append(p.deleting, resp)
 	}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+
+	"lazulite.dev/conformance"
 )
 
 // Outcome of one recorded request.
@@ -89,6 +91,39 @@ func (r Report) OK() bool {
 		}
 	}
 	return r.Counted > 0 && r.Agree == r.Counted
+}
+
+// Tree is the report as the suite's own result tree, a requirement for each
+// recorded request that was played, for its renderings. Polls are left out.
+func (r Report) Tree() conformance.Report {
+	tree := conformance.Report{Endpoint: r.Endpoint}
+	for _, f := range r.Files {
+		name := strings.TrimSuffix(filepath.Base(f.Name), filepath.Ext(f.Name))
+		add := func(n int, text string, status conformance.Status, detail string) {
+			tree.Results = append(tree.Results, conformance.Result{Status: status, Detail: detail, Requirement: conformance.Requirement{
+				ID: fmt.Sprintf("replay.%s.%d", name, n), Level: conformance.Must, Text: text, Source: "recording " + filepath.Base(f.Name), Labels: []string{"replay"}}})
+		}
+		if f.Error != "" {
+			add(0, "the recording is played", conformance.Errored, f.Error)
+		}
+		for _, q := range f.Requests {
+			text := q.Method + " " + shorten(q.URL)
+			switch q.Outcome {
+			case Agrees:
+				add(q.N, text, conformance.Pass, "")
+			case Skipped:
+				add(q.N, text, conformance.Skip, q.Reason)
+			case Differs:
+				lines := make([]string, len(q.Differences))
+				for i, d := range q.Differences {
+					lines[i] = d.String()
+				}
+				add(q.N, text, conformance.Fail, strings.Join(lines, "\n"))
+			}
+		}
+		tree.Left = append(tree.Left, f.Left...)
+	}
+	return tree
 }
 
 // Share is the last line of the text report.

@@ -46,6 +46,10 @@ type Config struct {
 	Proxy string
 	// CAFile is a PEM bundle trusted beside the system's roots.
 	CAFile string
+	// Watch, if set, is put around what sends the requests.
+	Watch func(http.RoundTripper) http.RoundTripper
+	// Journal, if set, is a file that names what was created and is not yet deleted, see Journal.
+	Journal string
 	// Advance, if set, moves the implementation's clock: waits call it instead of sleeping.
 	Advance func(time.Duration)
 	// PollEvery is the wait between polls when the answer has no Retry-After. Default 1 s.
@@ -60,12 +64,13 @@ type Config struct {
 
 // Client sends requests to one implementation. It is safe for concurrent use.
 type Client struct {
-	cfg    Config
-	http   *http.Client
-	base   *url.URL
-	mu     sync.Mutex
-	tokens map[string]token
-	made   []Made
+	cfg     Config
+	http    *http.Client
+	base    *url.URL
+	mu      sync.Mutex
+	tokens  map[string]token
+	made    []Made
+	journal *journal
 }
 
 // New checks cfg and makes a Client; it sends nothing.
@@ -84,7 +89,18 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{cfg: cfg, http: hc, base: base, tokens: map[string]token{}}, nil
+	if cfg.Watch != nil {
+		base := hc.Transport
+		if base == nil {
+			base = http.DefaultTransport
+		}
+		hc.Transport = cfg.Watch(base)
+	}
+	c := &Client{cfg: cfg, http: hc, base: base, tokens: map[string]token{}}
+	if cfg.Journal != "" {
+		c.journal = &journal{file: cfg.Journal, endpoint: cfg.Endpoint}
+	}
+	return c, nil
 }
 
 func setDefault(d *time.Duration, v time.Duration) {

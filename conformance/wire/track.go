@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -12,25 +13,38 @@ import (
 type Made struct{ Path, Version string }
 
 // Create sends a PUT and, unless it is refused, remembers the resource for CleanUp.
-// An answer that never came is remembered too: the resource may be there.
+// It is in the journal before it is asked for; an answer that never came leaves it there, for the resource may be.
 func (c *Client) Create(ctx context.Context, path, version string, body any) (*Response, error) {
+	known := c.tracks(path)
+	if err := c.Track(path, version); err != nil {
+		return nil, err
+	}
 	resp, err := c.Do(ctx, Request{Method: http.MethodPut, URL: path, Version: version, Body: body})
-	if err != nil || resp.Status < 400 {
-		c.Track(path, version)
+	if err == nil && resp.Status >= 400 && !known {
+		c.Untrack(path)
 	}
 	return resp, err
 }
 
-// Track remembers a resource that came to be in another way, such as by a deployment.
-func (c *Client) Track(path, version string) {
+func (c *Client) tracks(path string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, m := range c.made {
-		if strings.EqualFold(m.Path, path) {
-			return
-		}
+	return slices.ContainsFunc(c.made, func(m Made) bool { return strings.EqualFold(m.Path, path) })
+}
+
+// Track remembers a resource that came to be in another way, such as by a
+// deployment. The error is the journal's.
+func (c *Client) Track(path, version string) error {
+	if c.tracks(path) {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.journal.made(Made{path, version}); err != nil {
+		return err
 	}
 	c.made = append(c.made, Made{path, version})
+	return nil
 }
 
 // Untrack forgets a resource that is known to be gone.
@@ -40,6 +54,7 @@ func (c *Client) Untrack(path string) {
 	for i, m := range c.made {
 		if strings.EqualFold(m.Path, path) {
 			c.made = append(c.made[:i], c.made[i+1:]...)
+			c.journal.gone(m.Path)
 			return
 		}
 	}

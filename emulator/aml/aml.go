@@ -3,8 +3,9 @@
 // (run history, execution, artifacts, snapshots, datastores, models).
 //
 // It drives a compute target only through that target's own public protocol:
-// ARM for the machine that DsvmCompute.create asks for, SSH for the runs. So
-// it imports no fake and no engine, and a target can be swapped for a real one.
+// ARM for the machine that DsvmCompute.create asks for, for clusters, and for
+// runs on them and on container instances; SSH for the runs on machines. So it
+// imports no fake and no engine, and a target can be swapped for a real one.
 //
 // The wire is that of azureml-core 0.1.68 (api-version 2018-03-01-preview) and
 // of the last SDK v1, 1.61: what differs in the control plane is rows of
@@ -96,10 +97,10 @@ func New(cfg Config) (*Service, error) {
 		return nil, err
 	}
 	if s.execution, err = execution.New(execution.Config{Store: cfg.Store, Clock: cfg.Clock, Logger: s.log, Dir: filepath.Join(cfg.Dir, "projects"),
-		Runs: s.history, Assets: s.assets, Computes: s, ProxyURL: cfg.ProxyURL, BundleFile: cfg.BundleFile, StandIn: cfg.StandIn, Endpoint: func(ws plane.Workspace) string { return experimentsURL(ws.Location) }}); err != nil {
+		Runs: s.history, Assets: s.assets, Computes: s, ARM: armCaller{s}, ProxyURL: cfg.ProxyURL, BundleFile: cfg.BundleFile, StandIn: cfg.StandIn, Endpoint: func(ws plane.Workspace) string { return experimentsURL(ws.Location) }}); err != nil {
 		return nil, err
 	}
-	if s.serving, err = serving.New(serving.Config{Store: cfg.Store, Clock: cfg.Clock, Logger: s.log, Blob: cfg.Blob, Assets: s.assets, ARM: s.armCall, Web: cfg.Web}); err != nil {
+	if s.serving, err = serving.New(serving.Config{Store: cfg.Store, Clock: cfg.Clock, Logger: s.log, Blob: cfg.Blob, Assets: s.assets, ARM: armCaller{s}, Web: cfg.Web}); err != nil {
 		return nil, err
 	}
 	s.mux = plane.NewMux(plane.Config{Clock: cfg.Clock, Verify: cfg.Verify, Find: s.workspace}, s.log)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"lazulite.dev/conformance/openapi/openapitest"
 	"lazulite.dev/emulator/aad"
 	"lazulite.dev/emulator/aml"
 	"lazulite.dev/emulator/arm"
@@ -29,10 +30,11 @@ const (
 
 // world is the service on an ARM engine that has a storage account and two VM sizes, and no machines.
 type world struct {
-	t    *testing.T
-	arm  *arm.Engine
-	aml  *aml.Service
-	blob *blob.Service
+	t       *testing.T
+	arm     *arm.Engine
+	manager http.Handler
+	aml     *aml.Service
+	blob    *blob.Service
 }
 
 func newWorld(t *testing.T) *world {
@@ -47,6 +49,7 @@ func newWorld(t *testing.T) *world {
 		Verify:   func(context.Context, string, ...string) (aad.Claims, error) { return aad.Claims{}, nil },
 		ARM:      trip(func(r *http.Request) (*http.Response, error) { return w.arm.Transport().RoundTrip(r) }),
 		ARMToken: func(context.Context) (string, error) { return "token", nil },
+		Web:      http.DefaultTransport,
 	})
 	must(t, err)
 	sizes := arm.Query{Method: http.MethodGet, Pattern: "locations/{location}/vmSizes", Versions: arm.Versions{From: "2018-06-01"},
@@ -54,10 +57,11 @@ func newWorld(t *testing.T) *world {
 			return map[string]any{"value": []any{map[string]string{"name": "Standard_D2_v2"}, map[string]string{"name": "Standard_DS3_v2"}}}, nil
 		}}
 	w.arm, err = arm.New(arm.Config{Store: st, Clock: clock.Real(), Tenant: "t", Subscriptions: []arm.Subscription{{ID: subscription}},
-		Providers: []arm.Provider{w.aml.Provider(), {Namespace: "Microsoft.Compute", Registered: true, Queries: []arm.Query{sizes}},
-			{Namespace: "Microsoft.Storage", Registered: true, Types: []arm.Type{{Name: "Microsoft.Storage/storageAccounts", Tracked: true}}}},
+		Providers: []arm.Provider{w.aml.Provider(), batchAI(), {Namespace: "Microsoft.Compute", Registered: true, Queries: []arm.Query{sizes}},
+			{Namespace: "Microsoft.Storage", Registered: true, Types: []arm.Type{{Name: "Microsoft.Storage/storageAccounts", Tracked: true, PutNew: arm.LRO{Status: http.StatusOK}}}}},
 		Authenticate: func(*http.Request) error { return nil }})
 	must(t, err)
+	w.manager = openapitest.Around(t)(w.arm)
 	must(t, w.arm.Open(context.Background()))
 	must(t, w.aml.Open(context.Background(), w.arm))
 	t.Cleanup(func() {
@@ -70,7 +74,7 @@ func newWorld(t *testing.T) *world {
 	})
 	must(t, w.blob.EnsureAccount(context.Background(), "acct1"))
 	w.want(201, "PUT", group+"?api-version=2018-05-01", `{"location":"eastus2"}`)
-	w.want(201, "PUT", account+"?api-version=2018-02-01", `{"location":"eastus2"}`)
+	w.want(200, "PUT", account+"?api-version=2018-02-01", `{"location":"eastus2"}`)
 	return w
 }
 
@@ -93,7 +97,7 @@ func (w *world) do(method, path, body string) *httptest.ResponseRecorder {
 	req := httptest.NewRequest(method, "https://management.azure.com"+path, r)
 	req.Header.Set("Authorization", "Bearer x")
 	rec := httptest.NewRecorder()
-	w.arm.ServeHTTP(rec, req)
+	w.manager.ServeHTTP(rec, req)
 	return rec
 }
 
@@ -154,6 +158,9 @@ func TestRefusals(t *testing.T) {
 	vm := func(inner string) string {
 		return `{"location":"eastus2","properties":{"computeType":"VirtualMachine","properties":` + inner + `}}`
 	}
+	batch := func(more string) string {
+		return `{"location":"eastus2","properties":{"computeType":"BatchAI",` + more + `}}`
+	}
 	login := `"administratorAccount":{"username":"u","password":"p"}`
 	for _, row := range []struct {
 		name, path, body string
@@ -177,6 +184,14 @@ func TestRefusals(t *testing.T) {
 		{"ErrNoUser", workspace + "/computes/c1", vm(`{"address":"a","administratorAccount":{"password":"p"}}`), 400, "BadRequest", "user name"},
 		{"ErrNoCredential", workspace + "/computes/c1", vm(`{"address":"a","administratorAccount":{"username":"u"}}`), 400, "BadRequest", "password or a private key"},
 		{"ErrResourceID", workspace + "/computes/c1", `{"location":"eastus2","properties":{"computeType":"VirtualMachine","resourceId":"/x","properties":{` + login + `}}}`, 400, "BadRequest", "'/x'"},
+		{"ErrClusterType", workspace + "/computes/c1", `{"location":"eastus2","properties":{"computeType":"AmlCompute","properties":{}}}`, 400, "BadRequest", "AmlCompute"},
+		{"ErrClusterSize", workspace + "/computes/c1", batch(`"properties":{"vmSize":"Standard_Huge"}`), 400, "BadRequest", "Standard_Huge"},
+		{"ErrPriority", workspace + "/computes/c1", batch(`"properties":{"vmPriority":"urgent"}`), 400, "BadRequest", "urgent"},
+		{"ErrScale", workspace + "/computes/c1", batch(`"properties":{"scaleSettings":{"minNodeCount":3,"maxNodeCount":2,"autoScaleEnabled":true}}`), 400, "BadRequest", "larger than the maximum"},
+		{"ErrManualScale", workspace + "/computes/c1", batch(`"properties":{"scaleSettings":{"minNodeCount":1,"maxNodeCount":2,"autoScaleEnabled":false}}`), 400, "BadRequest", "must be equal"},
+		{"ErrNegative", workspace + "/computes/c1", batch(`"properties":{"scaleSettings":{"minNodeCount":-1,"maxNodeCount":2}}`), 400, "BadRequest", "0 or more"},
+		{"ErrClusterID", workspace + "/computes/c1", batch(`"resourceId":"/subscriptions/s/resourceGroups/g/providers/Microsoft.BatchAI/clusters/c"`), 400, "BadRequest", "not that of a Batch AI cluster"},
+		{"ErrClusterAbsent", workspace + "/computes/c1", batch(`"resourceId":"` + group + `/providers/Microsoft.BatchAI/workspaces/w/clusters/c"`), 404, "", "clusters/w/c"},
 		{"ErrNoWorkspace", strings.Replace(workspace, "ws1", "none", 1) + "/computes/c1", vm(`{}`), 404, "", "none"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

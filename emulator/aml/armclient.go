@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 
+	"lazulite.dev/emulator/aml/execution"
 	"lazulite.dev/emulator/arm"
 )
 
@@ -69,4 +71,17 @@ func armError(status int, body []byte) *arm.Error {
 		return &arm.Error{Status: status, Code: http.StatusText(status), Message: string(body)}
 	}
 	return &arm.Error{Status: status, Code: doc.Error.Code, Message: doc.Error.Message, Target: doc.Error.Target}
+}
+
+// armCaller is the resource manager as package execution wants it.
+type armCaller struct{ s *Service }
+
+// Do implements execution.ARM.
+func (c armCaller) Do(ctx context.Context, method, path, apiVersion string, body, out any) error {
+	err := c.s.armCall(ctx, method, path, apiVersion, body, out)
+	var refused *arm.Error
+	if errors.As(err, &refused) {
+		return &execution.ARMError{Status: refused.Status, Code: refused.Code, Message: refused.Message}
+	}
+	return err
 }

@@ -17,16 +17,22 @@ import (
 
 // compute mirrors Compute of machineLearningServices.json 2018-03-01-preview: the outer properties.
 type compute struct {
-	ComputeType     string         `json:"computeType"`
-	ComputeLocation string         `json:"computeLocation,omitempty"`
-	Description     *string        `json:"description"`
-	CreatedOn       string         `json:"createdOn"`
-	ModifiedOn      string         `json:"modifiedOn"`
-	ResourceID      *string        `json:"resourceId"`
-	Errors          []computeError `json:"provisioningErrors"`
-	Properties      virtualMachine `json:"properties"`
-	Attached        *bool          `json:"isAttachedCompute,omitempty"`
-	State           string         `json:"provisioningState,omitempty"`
+	ComputeType     string            `json:"computeType"`
+	ComputeLocation string            `json:"computeLocation,omitempty"`
+	Description     *string           `json:"description"`
+	CreatedOn       string            `json:"createdOn"`
+	ModifiedOn      string            `json:"modifiedOn"`
+	ResourceID      *string           `json:"resourceId"`
+	Errors          []computeError    `json:"provisioningErrors"`
+	Properties      computeProperties `json:"properties"`
+	Attached        *bool             `json:"isAttachedCompute,omitempty"`
+	State           string            `json:"provisioningState,omitempty"`
+}
+
+// computeProperties are the inner ones, of all kinds of computes.
+type computeProperties struct {
+	virtualMachine
+	cluster
 }
 
 type computeError struct {
@@ -86,6 +92,12 @@ type computeNotes struct {
 	Disks []string `json:"disks,omitempty"`
 	// Detached leaves the machine where it is when the compute goes.
 	Detached bool `json:"detached,omitempty"`
+	// Cluster is the ARM id of a created compute's cluster, Home that of the Batch AI
+	// workspace that was made for it; empty: it is in one that was there.
+	Cluster string `json:"cluster,omitempty"`
+	Home    string `json:"home,omitempty"`
+	// Resize says that the cluster has not been told its new scale settings yet.
+	Resize bool `json:"resize,omitempty"`
 	// Attempts counts tries to reach a machine that has just come up.
 	Attempts int `json:"attempts,omitempty"`
 }
@@ -113,8 +125,11 @@ func (s *Service) computeType() arm.Type {
 		Admit:       s.admitCompute,
 		AdmitDelete: admitComputeDelete,
 		Reconciler:  computeReconciler{s},
-		Render:      renderCompute,
-		Actions:     map[string]arm.Action{"listKeys": {ReadOnly: true, Sync: listComputeKeys}},
+		Render:      s.renderCompute,
+		// How many nodes a cluster has is no business of the compute's own document.
+		Live: true,
+		Actions: map[string]arm.Action{"listKeys": {ReadOnly: true, Sync: listComputeKeys},
+			"listNodes": {ReadOnly: true, Sync: s.listNodes}},
 	}
 }
 
@@ -122,56 +137,85 @@ func badCompute(target, format string, args ...any) *arm.Error {
 	return &arm.Error{Status: http.StatusBadRequest, Code: "BadRequest", Target: target, Message: fmt.Sprintf(format, args...)}
 }
 
-func (s *Service) admitCompute(ctx context.Context, v arm.View, _ arm.Call, old, next *arm.Resource) error {
+func (s *Service) admitCompute(ctx context.Context, v arm.View, call arm.Call, old, next *arm.Resource) error {
 	name := next.ID.Name()
-	if old != nil {
-		return &arm.Error{Status: http.StatusConflict, Code: "Conflict",
-			Message: fmt.Sprintf("A compute with the name '%s' already exists in the workspace.", name)}
-	}
-	if !computeName.MatchString(name) {
+	if old == nil && !computeName.MatchString(name) {
 		return badCompute("computeName", "Compute name '%s' is invalid. It must be 2 to 36 characters of letters, digits, '-' and '_', and start with a letter.", name)
 	}
 	var c compute
 	if err := json.Unmarshal(next.Properties, &c); err != nil {
 		return err
 	}
-	if !strings.EqualFold(c.ComputeType, "VirtualMachine") {
-		return badCompute("properties.computeType", "The compute type '%s' is not supported. Supported types are: VirtualMachine.", c.ComputeType)
+	was, notes, err := computeOf(old)
+	if err != nil {
+		return err
 	}
-	c.ComputeType = "VirtualMachine"
+	if old != nil && (was == nil || !isCluster(was.ComputeType) || !isCluster(c.ComputeType) || call.Header.Get("If-None-Match") == "*") {
+		return &arm.Error{Status: http.StatusConflict, Code: "Conflict",
+			Message: fmt.Sprintf("A compute with the name '%s' already exists in the workspace.", name)}
+	}
+	if c.ComputeLocation == "" {
+		c.ComputeLocation = next.Location
+	}
+	stamp := next.Created.UTC().Format(time.RFC3339)
+	if old != nil {
+		stamp = s.cfg.Clock.Now().UTC().Format(time.RFC3339)
+	}
+	c.CreatedOn, c.ModifiedOn = stamp, stamp
+	switch {
+	case isCluster(c.ComputeType):
+		err = s.admitCluster(ctx, v, call, was, next, &c, notes)
+	case strings.EqualFold(c.ComputeType, "VirtualMachine"):
+		c.ComputeType = "VirtualMachine"
+		err = s.admitMachine(ctx, v, next, &c, notes)
+	default:
+		err = badCompute("properties.computeType", "The compute type '%s' is not supported. Supported types are: VirtualMachine, %s.",
+			c.ComputeType, shapeOf(computeShapes, call.Version).cluster)
+	}
+	if err != nil {
+		return err
+	}
+	c.State, c.Attached, c.Errors = "", nil, nil
+	if next.Private, err = json.Marshal(notes); err != nil {
+		return err
+	}
+	next.Properties, err = json.Marshal(c)
+	return err
+}
+
+// computeOf reads a stored compute; nil and empty notes for none.
+func computeOf(r *arm.Resource) (*compute, *computeNotes, error) {
+	if r == nil {
+		return nil, &computeNotes{}, nil
+	}
+	var c compute
 	var notes computeNotes
+	if err := json.Unmarshal(r.Properties, &c); err != nil {
+		return nil, nil, err
+	}
+	if err := json.Unmarshal(r.Private, &notes); err != nil {
+		return nil, nil, err
+	}
+	return &c, &notes, nil
+}
+
+// admitMachine checks a virtual machine that is to be made or attached.
+func (s *Service) admitMachine(ctx context.Context, v arm.View, next *arm.Resource, c *compute, notes *computeNotes) error {
 	if c.Properties.Account != nil {
 		notes.Account = *c.Properties.Account
 		c.Properties.Account = nil
 	}
 	switch {
 	case c.Properties.Address != "" || c.ResourceID != nil && *c.ResourceID != "":
-		if err := s.admitAttach(ctx, v, &c, &notes); err != nil {
-			return err
-		}
+		return s.admitAttach(ctx, v, c, notes)
 	case c.Properties.Size == "" && notes.Account.Username != "":
 		return badCompute("properties.properties.address", "An address is required to attach a virtual machine, or a virtualMachineSize to create one.")
-	default:
-		notes.Created = true
-		if c.Properties.Size == "" {
-			c.Properties.Size = defaultSize
-		}
-		if err := s.checkSize(ctx, next.ID.Subscription(), next.Location, c.Properties.Size); err != nil {
-			return err
-		}
 	}
-	stamp := next.Created.UTC().Format(time.RFC3339)
-	c.CreatedOn, c.ModifiedOn = stamp, stamp
-	if c.ComputeLocation == "" {
-		c.ComputeLocation = next.Location
+	notes.Created = true
+	if c.Properties.Size == "" {
+		c.Properties.Size = defaultSize
 	}
-	c.State, c.Attached = "", nil
-	var err error
-	if next.Private, err = json.Marshal(notes); err != nil {
-		return err
-	}
-	next.Properties, err = json.Marshal(c)
-	return err
+	return s.checkSize(ctx, next.ID.Subscription(), next.Location, "properties.properties.virtualMachineSize", c.Properties.Size)
 }
 
 // admitAttach checks what an attached machine needs; the machine itself is asked by the reconciler.
@@ -232,14 +276,10 @@ func admitComputeDelete(_ context.Context, _ arm.View, c arm.Call, r *arm.Resour
 }
 
 // renderCompute is the compute's wire form for the api-version that asks.
-func renderCompute(call arm.Call, r *arm.Resource) (any, error) {
+func (s *Service) renderCompute(call arm.Call, r *arm.Resource) (any, error) {
 	shape := shapeOf(computeShapes, call.Version)
-	var c compute
-	if err := json.Unmarshal(r.Properties, &c); err != nil {
-		return nil, err
-	}
-	var notes computeNotes
-	if err := json.Unmarshal(r.Private, &notes); err != nil {
+	c, notes, err := computeOf(r)
+	if err != nil {
 		return nil, err
 	}
 	c.State = r.State
@@ -248,12 +288,39 @@ func renderCompute(call arm.Call, r *arm.Resource) (any, error) {
 		attached := !notes.Created
 		c.Attached = &attached
 	}
+	var more map[string]any
+	if isCluster(c.ComputeType) {
+		more = s.renderCluster(shape, r, c, notes)
+	}
+	properties, err := withMore(c, more)
+	if err != nil {
+		return nil, err
+	}
 	id := r.ID.String()
 	if shape.bareID {
 		id = r.ID.Name()
 	}
 	return map[string]any{"id": id, "name": r.ID.Name(), "type": Namespace + "/workspaces/computes",
-		"location": r.Location, "tags": r.Tags, "properties": c}, nil
+		"location": r.Location, "tags": r.Tags, "properties": properties}, nil
+}
+
+// withMore is a compute with members that are not kept in its document.
+func withMore(c *compute, more map[string]any) (any, error) {
+	if len(more) == 0 {
+		return c, nil
+	}
+	b, err := json.Marshal(c)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]any{}
+	if err := json.Unmarshal(b, &all); err != nil {
+		return nil, err
+	}
+	for name, value := range more {
+		all[name] = value
+	}
+	return all, nil
 }
 
 // renderComputeOperation nests the error as SDK 0.1.68 reads it; "error" is left out when there is none, for null crashes it.
@@ -278,8 +345,12 @@ func listComputeKeys(_ context.Context, _ arm.View, _ arm.Call, r *arm.Resource)
 	if err := json.Unmarshal(r.Private, &notes); err != nil {
 		return 0, nil, err
 	}
+	var c compute
+	if err := json.Unmarshal(r.Properties, &c); err != nil {
+		return 0, nil, err
+	}
 	a := notes.Account
-	return http.StatusOK, map[string]any{"username": a.Username, "password": nilIfEmpty(a.Password),
+	return http.StatusOK, map[string]any{"computeType": c.ComputeType, "username": a.Username, "password": nilIfEmpty(a.Password),
 		"publicKeyData": nilIfEmpty(a.PublicKey), "privateKeyData": nilIfEmpty(a.PrivateKey)}, nil
 }
 
@@ -300,16 +371,17 @@ func (s *Service) Find(ctx context.Context, ws plane.Workspace, name string) (ex
 	if err != nil {
 		return execution.Compute{}, notFoundOr(err, plane.NotFound("Compute target '%s' was not found in workspace '%s'.", name, ws.Workspace))
 	}
-	var c compute
-	var notes computeNotes
-	if err := json.Unmarshal(r.Properties, &c); err != nil {
+	c, notes, err := computeOf(r)
+	if err != nil {
 		return execution.Compute{}, err
 	}
-	if err := json.Unmarshal(r.Private, &notes); err != nil {
-		return execution.Compute{}, err
+	out := execution.Compute{Name: r.ID.Name(), Type: c.ComputeType, State: r.State, Generation: c.CreatedOn}
+	if isCluster(c.ComputeType) {
+		if c.ResourceID != nil {
+			out.ResourceID = *c.ResourceID
+		}
+		return out, nil
 	}
-	return execution.Compute{
-		Name: r.ID.Name(), Type: c.ComputeType, State: r.State,
-		Generation: c.CreatedOn, SSHTarget: notes.ssh(c),
-	}, nil
+	out.SSHTarget = notes.ssh(*c)
+	return out, nil
 }

@@ -42,24 +42,11 @@ type computeReconciler struct{ s *Service }
 
 // Reconcile moves one compute one step: ask for the machine, wait for it, log in to it.
 func (c computeReconciler) Reconcile(ctx context.Context, _ arm.View, r *arm.Resource) (arm.Result, error) {
-	var props compute
-	var notes computeNotes
-	if err := json.Unmarshal(r.Properties, &props); err != nil {
+	props, notes, err := computeOf(r)
+	if err != nil {
 		return arm.Result{}, err
 	}
-	if err := json.Unmarshal(r.Private, &notes); err != nil {
-		return arm.Result{}, err
-	}
-	var res arm.Result
-	var err error
-	switch {
-	case r.Deleting:
-		res, err = c.remove(ctx, r, &notes)
-	case notes.Created:
-		res, err = c.create(ctx, r, &props, &notes)
-	default:
-		res, err = c.attach(ctx, &props, &notes)
-	}
+	res, err := c.step(ctx, r, props, notes)
 	if e := (*arm.Error)(nil); errors.As(err, &e) && !r.Deleting {
 		props.Errors = []computeError{{computeErrorBody{Code: e.Code, Message: e.Message}}}
 	}
@@ -71,6 +58,22 @@ func (c computeReconciler) Reconcile(ctx context.Context, _ arm.View, r *arm.Res
 	}
 	r.Properties, r.Private = p, n
 	return res, err
+}
+
+func (c computeReconciler) step(ctx context.Context, r *arm.Resource, props *compute, notes *computeNotes) (arm.Result, error) {
+	cluster := isCluster(props.ComputeType)
+	switch {
+	case r.Deleting && cluster:
+		return c.removeCluster(ctx, notes)
+	case r.Deleting:
+		return c.remove(ctx, r, notes)
+	case cluster:
+		return c.reconcileCluster(ctx, r, props, notes)
+	case notes.Created:
+		return c.create(ctx, r, props, notes)
+	default:
+		return c.attach(ctx, props, notes)
+	}
 }
 
 // network is the resources that a machine's name stems, in the order of their making.
@@ -144,7 +147,7 @@ func (c computeReconciler) create(ctx context.Context, r *arm.Resource, props *c
 }
 
 // checkSize asks Microsoft.Compute whether it has the size in the region.
-func (s *Service) checkSize(ctx context.Context, subscription, location, size string) error {
+func (s *Service) checkSize(ctx context.Context, subscription, location, field, size string) error {
 	var sizes struct {
 		Value []struct {
 			Name string `json:"name"`
@@ -159,7 +162,7 @@ func (s *Service) checkSize(ctx context.Context, subscription, location, size st
 			return nil
 		}
 	}
-	return badCompute("properties.properties.virtualMachineSize", "The VM size '%s' is not available in the region '%s'.", size, location)
+	return badCompute(field, "The VM size '%s' is not available in the region '%s'.", size, location)
 }
 
 // order makes what is not there yet; each PUT is idempotent, so a restart in the middle goes on.

@@ -19,13 +19,19 @@ func workspaceSchema() *arm.Schema {
 	}}
 }
 
-// computeSchema is Compute of the same document, with the properties of VirtualMachine.
+// computeSchema is Compute of the same document, with the properties of VirtualMachine, BatchAI and AmlCompute.
 func computeSchema() *arm.Schema {
 	return &arm.Schema{Type: "object", Required: []string{"computeType"}, Properties: map[string]*arm.Schema{
 		"computeType": text(), "computeLocation": text(), "description": text(), "resourceId": text(),
 		"provisioningState": readOnly(), "provisioningErrors": readOnly(), "createdOn": readOnly(), "modifiedOn": readOnly(), "isAttachedCompute": readOnly(),
 		"properties": {Type: "object", Properties: map[string]*arm.Schema{
 			"virtualMachineSize": text(), "address": text(),
+			// Of clusters.
+			"vmSize": text(), "vmPriority": text(), "remoteLoginPortPublicAccess": text(), "subnet": {}, "enableNodePublicIp": {},
+			"scaleSettings": {Type: "object", Properties: map[string]*arm.Schema{
+				"minNodeCount": {Type: "integer"}, "maxNodeCount": {Type: "integer"}, "autoScaleEnabled": truth(), "nodeIdleTimeBeforeScaleDown": text()}},
+			"userAccountCredentials": {Type: "object", Properties: map[string]*arm.Schema{
+				"adminUserName": text(), "adminUserPassword": text(), "adminUserSshPublicKey": text()}},
 			// A number, a string of one, or the empty string: sshPort.UnmarshalJSON takes it apart.
 			"sshPort": {},
 			"administratorAccount": {Type: "object", Properties: map[string]*arm.Schema{

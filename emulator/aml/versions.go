@@ -34,12 +34,16 @@ type computeShape struct {
 	nestedError bool
 	// action: DELETE must say in underlyingResourceAction what becomes of the machine.
 	action bool
+	// cluster is the name of the type of clusters; flatStatus puts their status among
+	// their properties, where 0.1.68 has it under keys with dots in them.
+	cluster    string
+	flatStatus bool
 }
 
 var computeShapes = []computeShape{
-	{upTo: "2018-03-01-preview", bareID: true, nestedError: true},
-	{upTo: "2019-05-99", attached: true, nestedError: true, action: true},
-	{attached: true, action: true},
+	{upTo: "2018-03-01-preview", bareID: true, nestedError: true, cluster: typeBatchAI},
+	{upTo: "2019-05-99", attached: true, nestedError: true, action: true, cluster: typeAmlCompute, flatStatus: true},
+	{attached: true, action: true, cluster: typeAmlCompute, flatStatus: true},
 }
 
 // shapeOf is the first row that reaches as far as the version.

@@ -3,6 +3,9 @@
 // part of the File service that datastores use, with shared keys and shared
 // access signatures checked as Azure checks them.
 //
+// Jobs reach storage as files too: a file share is a directory (Share), and a
+// container is mounted as a synchronised one (Mount).
+//
 // Contents are files, streamed both ways; documents are in the store. Data
 // comes first and its document second, so that an acknowledged write is whole
 // after kill -9, and what no document names is swept at the next start.
@@ -56,8 +59,10 @@ type Service struct {
 
 	// locks are striped by blob: readers of a document hold theirs shared,
 	// writers exclusively; neither while bytes come or go over the network.
-	locks [256]sync.RWMutex
-	open  *openAppends
+	locks   [256]sync.RWMutex
+	open    *openAppends
+	mountMu sync.Mutex
+	mounts  map[string]*mirror // by the container's id
 	// buffers are for copying bodies.
 	buffers *sync.Pool
 
@@ -111,6 +116,7 @@ func New(cfg Config) (*Service, error) {
 		files:      files,
 		accounts:   map[string]*account{},
 		containers: map[string]*container{},
+		mounts:     map[string]*mirror{},
 		open:       newOpenAppends(),
 		buffers:    newBufferPool(),
 		reap:       make(chan struct{}, 1),
@@ -141,6 +147,7 @@ func (s *Service) Close(ctx context.Context) error {
 		err = fmt.Errorf("blob: close: %w", ctx.Err())
 	}
 	<-s.reaped
+	s.closeMounts()
 	s.open.closeAll()
 	return err
 }

@@ -138,11 +138,3 @@ func (c *contents) discard(home string, files ...string) {
 		}
 	}
 }
-
-// truncate changes the length of a file share's file.
-func (c *contents) truncate(home, file string, size int64) error {
-	if err := os.Truncate(c.path(home, file), size); err != nil {
-		return fmt.Errorf("blob: %w", err)
-	}
-	return nil
-}

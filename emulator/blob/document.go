@@ -102,6 +102,7 @@ const (
 	stageKeys     = "blob/u/" // uncommitted blocks
 	shareKeys     = "blob/s/"
 	fileKeys      = "blob/f/"
+	mountKeys     = "blob/m/"
 )
 
 func accountKey(name string) string   { return accountKeys + name }

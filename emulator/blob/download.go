@@ -104,8 +104,14 @@ func (c *call) notModified(cond conditions, b *state) error {
 	return err
 }
 
+// content is what a download reads from.
+type content interface {
+	io.Seeker
+	copyTo(w io.Writer, n int64) error
+}
+
 // send answers with a span of what rd reads; wantSum is the header that asks for its MD5.
-func (c *call) send(rd *reader, want span, size int64, wantSum string) error {
+func (c *call) send(rd content, want span, size int64, wantSum string) error {
 	h := c.w.Header()
 	if strings.EqualFold(c.header(wantSum), "true") {
 		switch {

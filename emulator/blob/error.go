@@ -123,6 +123,7 @@ var wordings = map[string]wording{
 	"ParentNotFound":                    {404, "The specified parent path does not exist."},
 	"ResourceAlreadyExists":             {409, "The specified resource already exists."},
 	"ResourceTypeMismatch":              {409, "The specified resource type does not match the type of the existing resource."},
+	"ReadOnlyAttribute":                 {409, "The specified resource is read-only and cannot be modified at this time."},
 	"DirectoryNotEmpty":                 {409, "The specified directory is not empty."},
 }
 

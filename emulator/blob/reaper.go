@@ -53,25 +53,29 @@ func (s *Service) reaper() {
 
 // erase removes all documents and files of a container that is gone.
 func (s *Service) erase(ctx context.Context, home string) error {
-	for _, kind := range []string{blobKeys, listKeys, stageKeys, fileKeys} {
-		for {
-			docs, err := s.cfg.Store.List(ctx, kind+home+"/", "", 500)
-			if err != nil {
-				return err
-			}
-			if len(docs) == 0 {
-				break
-			}
-			for _, d := range docs {
-				s.open.drop(d.Key)
-				// One at a time and each by itself: a late write to the dead container may be at work on the same keys.
-				if err := s.cfg.Store.Delete(ctx, d.Key, store.Any); err != nil && !errors.Is(err, store.ErrNotFound) {
-					return err
-				}
-			}
+	for _, kind := range []string{blobKeys, listKeys, stageKeys, fileKeys, mountKeys} {
+		if err := s.deleteAll(ctx, kind+home+"/"); err != nil {
+			return err
 		}
 	}
 	return os.RemoveAll(filepath.Join(s.files.dir, home))
+}
+
+// deleteAll removes all documents under a prefix.
+func (s *Service) deleteAll(ctx context.Context, prefix string) error {
+	for {
+		docs, err := s.cfg.Store.List(ctx, prefix, "", 500)
+		if err != nil || len(docs) == 0 {
+			return err
+		}
+		for _, d := range docs {
+			s.open.drop(d.Key)
+			// One at a time and each by itself: a late write to the dead container may be at work on the same keys.
+			if err := s.cfg.Store.Delete(ctx, d.Key, store.Any); err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+		}
+	}
 }
 
 // sweep removes the containers' leftovers of earlier processes: whole folders
@@ -80,6 +84,7 @@ func (s *Service) erase(ctx context.Context, home string) error {
 // process made, so it runs beside it.
 func (s *Service) sweep(ctx context.Context) error {
 	live := map[string]bool{}
+	var shares []*container
 	for _, kind := range []string{containerKeys, shareKeys} {
 		err := s.each(ctx, kind, func(d store.Doc) error {
 			var c container
@@ -87,6 +92,9 @@ func (s *Service) sweep(ctx context.Context) error {
 				return err
 			}
 			live[c.ID] = true
+			if kind == shareKeys {
+				shares = append(shares, &c)
+			}
 			return nil
 		})
 		if err != nil {
@@ -94,7 +102,7 @@ func (s *Service) sweep(ctx context.Context) error {
 		}
 	}
 	gone := func(home string) bool { return !live[home] && !s.files.mine(home) }
-	for _, kind := range []string{blobKeys, listKeys, stageKeys, fileKeys} {
+	for _, kind := range []string{blobKeys, listKeys, stageKeys, fileKeys, mountKeys} {
 		after := ""
 		for {
 			// One document tells which container comes next; its own are stepped over.
@@ -132,7 +140,33 @@ func (s *Service) sweep(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, k := range shares {
+		if err := s.sweepNotes(ctx, k); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// sweepNotes removes the notes of files that jobs have deleted from a share.
+func (s *Service) sweepNotes(ctx context.Context, k *container) error {
+	f, err := s.folder(k)
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	base := fileKeys + k.ID + "/"
+	return s.each(ctx, base, func(d store.Doc) error {
+		dir, name, _ := strings.Cut(strings.TrimPrefix(d.Key, base), "//")
+		if _, info, err := f.find(strings.TrimPrefix(dir+"/"+name, "/")); err != nil || info != nil {
+			return err
+		}
+		err := s.cfg.Store.Delete(ctx, d.Key, d.Rev)
+		if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) {
+			return nil // in other hands
+		}
+		return err
+	})
 }
 
 // sweepFiles removes files of earlier processes that no document names. The
@@ -145,7 +179,13 @@ func (s *Service) sweepFiles(ctx context.Context, home string) error {
 	}
 	old := map[string]bool{}
 	for _, f := range folder {
-		if !s.files.mine(f.Name()) {
+		switch {
+		case s.files.mine(f.Name()) || f.Name() == treeFolder:
+		case f.IsDir():
+			if err := s.sweepMount(ctx, home, f.Name()); err != nil {
+				return err
+			}
+		default:
 			old[f.Name()] = true
 		}
 	}
@@ -171,7 +211,7 @@ func (s *Service) sweepFiles(ctx context.Context, home string) error {
 	if err != nil {
 		return err
 	}
-	for _, kind := range []string{blobKeys, listKeys, fileKeys} {
+	for _, kind := range []string{blobKeys, listKeys} {
 		err := s.each(ctx, kind+home+"/", func(d store.Doc) error {
 			if kind == listKeys {
 				var list []block
@@ -198,6 +238,27 @@ func (s *Service) sweepFiles(ctx context.Context, home string) error {
 		s.files.discard(home, f)
 	}
 	return nil
+}
+
+// sweepMount removes a mount's folder that no document names any more.
+func (s *Service) sweepMount(ctx context.Context, home, folder string) error {
+	d, err := s.cfg.Store.Get(ctx, mountKey(home))
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	var doc mountDoc
+	if err == nil {
+		if err := decode(d.Key, d.Value, &doc); err != nil {
+			return err
+		}
+	}
+	if doc.Folder == folder {
+		return nil
+	}
+	if err := s.deleteAll(ctx, agreedPrefix(home, folder)); err != nil {
+		return err
+	}
+	return os.RemoveAll(s.files.path(home, folder))
 }
 
 // each visits the documents under prefix page by page.

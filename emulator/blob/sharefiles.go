@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +19,7 @@ func fileTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0
 // showNode sets what all answers about a node have.
 func (c *call) showNode(k *container, path string, n *node) {
 	h := c.w.Header()
-	h.Set("ETag", etag(n.rev, 0))
+	h.Set("ETag", n.etag)
 	h.Set("Last-Modified", httpTime(n.Modified))
 	h.Set("x-ms-server-encrypted", "true")
 	if c.version < "2019-02-02" {
@@ -26,7 +27,7 @@ func (c *call) showNode(k *container, path string, n *node) {
 	}
 	h.Set("x-ms-file-attributes", map[string]string{fileNode: "Archive", directoryNode: "Directory"}[n.Kind])
 	h.Set("x-ms-file-creation-time", fileTime(n.Created))
-	h.Set("x-ms-file-last-write-time", fileTime(n.Modified))
+	h.Set("x-ms-file-last-write-time", fileTime(n.Written))
 	h.Set("x-ms-file-change-time", fileTime(n.Modified))
 	h.Set("x-ms-file-permission-key", "0*0")
 	h.Set("x-ms-file-id", nodeID(k, path))
@@ -74,8 +75,8 @@ func (c *call) createDirectory() error {
 	if err != nil {
 		return err
 	}
-	n := &node{document: document{Kind: directoryNode, Meta: meta}}
-	if err := c.s.makeNode(c.ctx(), k, c.blob, n, false); err != nil {
+	n, err := c.s.makeNode(c.ctx(), k, c.blob, directoryNode, 0, note{Meta: meta}, false)
+	if err != nil {
 		return err
 	}
 	c.showNode(k, c.blob, n)
@@ -116,8 +117,8 @@ func (c *call) createFile() error {
 	if err != nil {
 		return err
 	}
-	n := &node{document: document{Kind: fileNode, Size: size, Headers: h, Meta: meta}}
-	if err := c.s.makeNode(c.ctx(), k, c.blob, n, c.grant.may("w")); err != nil {
+	n, err := c.s.makeNode(c.ctx(), k, c.blob, fileNode, size, note{Headers: h, Meta: meta}, c.grant.may("w"))
+	if err != nil {
 		return err
 	}
 	c.showNode(k, c.blob, n)
@@ -131,7 +132,7 @@ func (c *call) directoryProperties() error {
 	if err != nil {
 		return err
 	}
-	n := &node{document: document{Kind: directoryNode, Created: k.Modified, Modified: k.Modified}, rev: k.rev}
+	n := &node{Kind: directoryNode, Created: k.Modified, Modified: k.Modified, Written: k.Modified, etag: k.etag()}
 	if c.blob != "" {
 		if n, err = c.s.lookNode(c.ctx(), k, c.blob, directoryNode); err != nil {
 			return err
@@ -152,7 +153,7 @@ func (c *call) setNodeMetadata() error {
 	if err != nil {
 		return err
 	}
-	n, err := c.s.changeNode(c.ctx(), k, c.blob, c.nodeKind(), func(n *node) error {
+	n, err := c.s.changeNode(c.ctx(), k, c.blob, c.nodeKind(), false, func(n *node, _ *os.File) error {
 		n.Meta = meta
 		return nil
 	})
@@ -251,18 +252,17 @@ func (c *call) setFileProperties() error {
 	if err != nil {
 		return err
 	}
-	n, err := c.s.changeNode(c.ctx(), k, c.blob, fileNode, func(n *node) error {
+	n, err := c.s.changeNode(c.ctx(), k, c.blob, fileNode, resize, func(n *node, f *os.File) error {
 		if h.Type != "" || h.Encoding != "" || h.Language != "" || h.Cache != "" || h.Disposition != "" || h.MD5 != nil || !resize {
 			n.Headers = h
 		}
 		if !resize {
 			return nil
 		}
-		if err := c.s.files.truncate(k.ID, n.File, size); err != nil {
-			return err
+		if err := f.Truncate(size); err != nil {
+			return fmt.Errorf("blob: resize %s: %w", c.blob, err)
 		}
 		n.Ranges = subtract(n.Ranges, extent{size, maxFile + 1})
-		n.Size = size
 		return nil
 	})
 	if err != nil {
@@ -351,7 +351,7 @@ func (c *call) listRanges() error {
 	if err != nil {
 		return err
 	}
-	n, err := c.s.lookNode(c.ctx(), k, c.blob, fileNode)
+	n, list, err := c.s.ranges(c.ctx(), k, c.blob)
 	if err != nil {
 		return err
 	}
@@ -363,7 +363,7 @@ func (c *call) listRanges() error {
 	c.w.Header().Set("x-ms-content-length", strconv.FormatInt(n.Size, 10))
 	var b strings.Builder
 	b.WriteString("<Ranges>")
-	for _, e := range n.Ranges {
+	for _, e := range list {
 		from, to := max(e.From, want.from), min(e.To, want.from+want.n)
 		if from < to {
 			fmt.Fprintf(&b, "<Range><Start>%d</Start><End>%d</End></Range>", from, to-1)
@@ -383,24 +383,22 @@ func (c *call) listDirectory() error {
 	if err != nil {
 		return err
 	}
-	if c.blob != "" {
-		if _, err := c.s.lookNode(c.ctx(), k, c.blob, directoryNode); err != nil {
-			return err
-		}
-	}
-	base := childPrefix(k.ID, c.blob)
-	from := ""
-	if after != "" {
-		from = base + after
-	}
-	docs, err := c.s.cfg.Store.List(c.ctx(), base+strings.ToLower(c.q.Get("prefix")), from, limit+1)
+	all, err := c.s.children(c.ctx(), k, c.blob)
 	if err != nil {
 		return err
 	}
+	prefix := strings.ToLower(c.q.Get("prefix"))
+	var page []*node
 	next := ""
-	if len(docs) > limit {
-		docs = docs[:limit]
-		next = strings.TrimPrefix(docs[limit-1].Key, base)
+	for _, n := range all {
+		if n.order() <= after || !strings.HasPrefix(strings.ToLower(n.Name), prefix) {
+			continue
+		}
+		if len(page) == limit {
+			next = page[limit-1].order()
+			break
+		}
+		page = append(page, n)
 	}
 	var b strings.Builder
 	b.WriteString("<EnumerationResults")
@@ -410,11 +408,7 @@ func (c *call) listDirectory() error {
 	b.WriteString(">")
 	c.echoParameters(&b)
 	b.WriteString("<Entries>")
-	for _, d := range docs {
-		n := node{rev: d.Rev}
-		if err := decode(d.Key, d.Value, &n); err != nil {
-			return err
-		}
+	for _, n := range page {
 		b.WriteString("<" + n.Kind + ">")
 		if c.version >= "2020-10-02" {
 			path := n.Name
@@ -430,9 +424,9 @@ func (c *call) listDirectory() error {
 		}
 		if c.version >= "2020-10-02" {
 			element(&b, "CreationTime", fileTime(n.Created))
-			element(&b, "LastWriteTime", fileTime(n.Modified))
+			element(&b, "LastWriteTime", fileTime(n.Written))
 			element(&b, "Last-Modified", httpTime(n.Modified))
-			element(&b, "Etag", etag(n.rev, 0))
+			element(&b, "Etag", n.etag)
 		}
 		b.WriteString("</Properties></" + n.Kind + ">")
 	}

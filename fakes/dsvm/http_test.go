@@ -16,6 +16,7 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
+	"lazulite.dev/conformance/openapi/openapitest"
 	"lazulite.dev/emulator/arm"
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/store"
@@ -30,6 +31,7 @@ type service struct {
 	fake   *dsvm.Fake
 	store  *store.Store
 	arm    *arm.Engine
+	way    http.RoundTripper
 }
 
 func newService(t *testing.T, dir, lifecycle string, change ...func(*dsvm.Config)) *service {
@@ -51,6 +53,7 @@ func newService(t *testing.T, dir, lifecycle string, change ...func(*dsvm.Config
 		Authenticate: func(*http.Request) error { return nil }}); err != nil {
 		t.Fatal(err)
 	}
+	s.way = openapitest.Transport(t, s.arm.Transport())
 	if err := errors.Join(s.fake.Open(t.Context()), s.arm.Open(t.Context())); err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +92,7 @@ func (s *service) do(line, body string) (int, http.Header, map[string]any) {
 		s.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/json")
-	a, err := s.arm.Transport().RoundTrip(r)
+	a, err := s.way.RoundTrip(r)
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -328,7 +331,7 @@ func (s *service) raw(line string) string {
 	if err != nil {
 		s.Fatal(err)
 	}
-	a, err := s.arm.Transport().RoundTrip(r)
+	a, err := s.way.RoundTrip(r)
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -15,5 +15,10 @@ type Assets interface {
 	StoreProject(ctx context.Context, ws plane.Workspace, runID string, r io.Reader) error
 	SnapshotZip(ctx context.Context, ws plane.Workspace, id string, w io.Writer) error
 	Datastore(ctx context.Context, ws plane.Workspace, name string, expiry time.Time) (assets.Datastore, error)
+	// Files that a run fetches, or leaves, by URL: see package assets.
+	Stage(ctx context.Context, ws plane.Workspace, runID, name string, r io.Reader) error
+	StagedURL(ctx context.Context, ws plane.Workspace, runID, name, permissions string, expiry time.Time) (string, error)
+	Staged(ctx context.Context, ws plane.Workspace, runID, name string, limit int64) ([]byte, error)
+	Unstage(ctx context.Context, ws plane.Workspace, runID string) error
 	Secret(ctx context.Context, ws plane.Workspace, name string) (string, error)
 }

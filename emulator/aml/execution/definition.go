@@ -33,6 +33,11 @@ type targetDetails struct {
 	Username   string
 	Password   string
 	PrivateKey string
+	// Of type batchai.
+	SubscriptionID string `json:"subscriptionId"`
+	ResourceGroup  string `json:"resourceGroup"`
+	ClusterName    string `json:"clusterName"`
+	WorkspaceName  string `json:"workspaceName"`
 }
 
 type configuration struct {
@@ -45,6 +50,19 @@ type configuration struct {
 	Environment            environment              `json:"environment"`
 	History                historyPolicy            `json:"history"`
 	DataReferences         map[string]dataReference `json:"dataReferences"`
+
+	// How a run is spread, and where a container of its own is.
+	BatchAI struct {
+		NodeCount *int `json:"nodeCount"`
+	} `json:"batchai"`
+	MPI struct {
+		ProcessCountPerNode *int `json:"processCountPerNode"`
+	} `json:"mpi"`
+	TensorFlow struct {
+		WorkerCount          *int `json:"workerCount"`
+		ParameterServerCount *int `json:"parameterServerCount"`
+	} `json:"tensorflow"`
+	ContainerInstance containerInstanceSection `json:"containerInstance"`
 
 	// What SDK 1.x has besides: a command in the place of a script, variables of
 	// the run beside those of its environment, and what is refused here.
@@ -166,9 +184,8 @@ func (d *definition) check(prepareOnly bool) error {
 	if c.Script != "" {
 		c.Script = path.Clean(c.Script)
 	}
-	if c.Framework != "" && !strings.EqualFold(c.Framework, "Python") {
-		return plane.BadRequest("Configuration.framework",
-			"The framework '%s' is not emulated here: 'Python' alone is.", c.Framework)
+	if _, err := c.layout(); err != nil {
+		return err
 	}
 	if c.MaxRunDurationSeconds != nil && *c.MaxRunDurationSeconds <= 0 {
 		return plane.BadRequest("Configuration.maxRunDurationSeconds", "'Configuration.maxRunDurationSeconds' must be positive.")
@@ -212,7 +229,7 @@ func (d *definition) check(prepareOnly bool) error {
 }
 
 // checkSupported refuses what SDK 1.x can ask for and nothing here can do:
-// without it a run would go on without its data, or on one node of many.
+// without it a run would go on without its data.
 func (c *configuration) checkSupported() error {
 	refuse := func(field, what string) error {
 		return plane.BadRequest("Configuration."+field, "%s are not emulated here: 'Configuration.%s' must be left out.", what, field)
@@ -224,10 +241,6 @@ func (c *configuration) checkSupported() error {
 		return refuse("outputData", "Output datasets")
 	case len(c.DataCaches) > 0:
 		return refuse("datacaches", "Data caches")
-	case c.Communicator != "" && !strings.EqualFold(c.Communicator, "None"):
-		return plane.BadRequest("Configuration.communicator", "Runs over several processes are not emulated here: the communicator '%s' is none of None.", c.Communicator)
-	case c.NodeCount != nil && *c.NodeCount > 1:
-		return plane.BadRequest("Configuration.nodeCount", "Runs over several nodes are not emulated here: 'Configuration.nodeCount' is %d.", *c.NodeCount)
 	}
 	return nil
 }

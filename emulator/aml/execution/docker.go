@@ -107,30 +107,46 @@ func registryAddress(address string) string {
 	return strings.TrimRight(address, "/")
 }
 
+// jobImage is the image that a run asks for, where whoever runs it makes the container.
+type jobImage struct {
+	Image, Registry, Username, Password, ShmSize string
+}
+
+// image is the container's image; nil: the run wants none.
+func (c *configuration) image() *jobImage {
+	if !c.inDocker() {
+		return nil
+	}
+	d := c.Environment.Docker
+	i := &jobImage{Image: d.BaseImage, Registry: registryAddress(d.BaseImageRegistry.Address),
+		Username: d.BaseImageRegistry.Username, Password: d.BaseImageRegistry.Password, ShmSize: d.ShmSize}
+	if r := c.Docker; r != nil && r.UseDocker && r.ShmSize != "" {
+		i.ShmSize = r.ShmSize
+	}
+	switch i.Registry {
+	case "", "docker.io", "index.docker.io", "index.docker.io/v1":
+	default:
+		if !strings.HasPrefix(i.Image, i.Registry+"/") {
+			i.Image = i.Registry + "/" + i.Image
+		}
+	}
+	return i
+}
+
 // jobDocker words the container for the control script; nil: the run wants none.
 func (s *Service) jobDocker(c *configuration) *jobDocker {
 	if !c.inDocker() {
 		return nil
 	}
-	d := c.Environment.Docker
+	d, image := c.Environment.Docker, c.image()
 	j := &jobDocker{
-		Image: d.BaseImage, Registry: registryAddress(d.BaseImageRegistry.Address), SharedVolumes: d.SharedVolumes == nil || *d.SharedVolumes,
-		GPU: d.GPUSupport, ShmSize: d.ShmSize, Arguments: append([]word{}, d.Arguments...),
+		Image: image.Image, Registry: image.Registry, SharedVolumes: d.SharedVolumes == nil || *d.SharedVolumes,
+		GPU: d.GPUSupport, ShmSize: image.ShmSize, Arguments: append([]word{}, d.Arguments...),
 	}
 	if r := c.Docker; r != nil && r.UseDocker {
 		j.Arguments = append(j.Arguments, r.Arguments...)
 		if r.SharedVolumes != nil {
 			j.SharedVolumes = *r.SharedVolumes
-		}
-		if r.ShmSize != "" {
-			j.ShmSize = r.ShmSize
-		}
-	}
-	switch j.Registry {
-	case "", "docker.io", "index.docker.io", "index.docker.io/v1":
-	default:
-		if !strings.HasPrefix(j.Image, j.Registry+"/") {
-			j.Image = j.Registry + "/" + j.Image
 		}
 	}
 	if s.cfg.StandIn != nil {

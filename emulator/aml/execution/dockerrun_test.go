@@ -258,7 +258,7 @@ func TestDockerCrash(t *testing.T) {
 				kill9(t, dir, "control.py", "guard.py")
 			}
 			if guard {
-				if r := w.waitEnd(run); r.Status != "Failed" || !strings.Contains(r.Error.Message, "ended without reporting") {
+				if r := w.waitEnd(run); r.Status != "Failed" || !strings.Contains(r.Error.Message, "killed before it could tell") && !strings.Contains(r.Error.Message, "are gone and left no result") {
 					t.Errorf("%s %v", r.Status, r.Error)
 				}
 				wantNoContainer(t, dir)
@@ -418,7 +418,7 @@ func TestRemoteDocker(t *testing.T) {
 	lost := w.submit(config, map[string]string{"train.py": longScript})
 	remoteLog(w, lost, "pid=")
 	kill9(t, m.file(lost), "control.py", "guard.py")
-	if r := w.waitEnd(lost); r.Status != "Failed" || !strings.Contains(r.Error.Message, "ended without reporting") {
+	if r := w.waitEnd(lost); r.Status != "Failed" || !strings.Contains(r.Error.Message, "are gone and left no result") {
 		t.Errorf("%s %v", r.Status, r.Error)
 	}
 

@@ -5,11 +5,14 @@
 // on its own machine. A run on a machine reached over SSH is uploaded there
 // with the same scripts, started detached from the connection, and followed;
 // a remote port forward lets it reach this emulator from wherever it is.
+// A run on Batch AI or Azure Container Instances is ordered from the resource
+// manager, as a job of the cluster or a container group of its own, and fetches
+// project and scripts from the workspace's storage account by a signed URL.
 // What a run is said to have done is what its control script saw. Every remote
 // run is a record in the store, taken up again by the next Open.
 //
 // It is not run history (package history keeps states) and knows nothing of
-// what a machine is made of: real or emulated, it is an address with SSH.
+// what a target is made of: real or emulated, it is an address with SSH, or ARM.
 // The data plane mirrored is execution/v1.0 as azureml-core 0.1.68 and 1.61 speak it.
 package execution
 
@@ -39,6 +42,10 @@ type Config struct {
 	Runs     Runs
 	Assets   Assets
 	Computes Computes
+	// ARM orders the runs on Batch AI and Azure Container Instances; nil: there are none.
+	ARM ARM
+	// Poll is how often what was ordered is asked how far it is; 0: twice a second.
+	Poll time.Duration
 	// Dir keeps the projects of remote runs until they are on their machine; empty: a temporary folder.
 	Dir string
 	// ProxyURL is the emulator's CONNECT proxy ("http://127.0.0.1:8080"), through
@@ -85,6 +92,8 @@ type Compute struct {
 	// the other was gone: the host key of the first is not expected of the second.
 	Generation string
 	State      string // provisioningState
+	// ResourceID is the ARM id of what the compute stands on: a Batch AI cluster.
+	ResourceID string
 	SSHTarget
 }
 
@@ -100,10 +109,11 @@ type SSHTarget struct {
 
 // Service is the run service of all workspaces.
 type Service struct {
-	cfg    Config
-	log    *slog.Logger
-	driver *sshDriver
-	slots  *slots
+	cfg     Config
+	log     *slog.Logger
+	ssh     *sshDriver
+	drivers map[kind]Driver
+	slots   *slots
 
 	ctx  context.Context
 	stop context.CancelFunc
@@ -131,6 +141,9 @@ func New(cfg Config) (*Service, error) {
 	if cfg.GiveUp == 0 {
 		cfg.GiveUp = 10 * time.Minute
 	}
+	if cfg.Poll == 0 {
+		cfg.Poll = 500 * time.Millisecond
+	}
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
 	}
@@ -144,10 +157,22 @@ func New(cfg Config) (*Service, error) {
 	} else if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("execution: %w", err)
 	}
-	s.driver = newSSHDriver(s.cfg.Store, s.cfg.Clock, s.log, s.cfg.ProxyURL)
+	s.ssh = newSSHDriver(s.cfg.Store, s.cfg.Clock, s.log, s.cfg.ProxyURL)
+	s.drivers = map[kind]Driver{overSSH: s.ssh}
+	if cfg.ARM != nil {
+		s.drivers[onBatchAI] = s.newOrderDriver(&batchAI{cfg.ARM})
+		s.drivers[onContainerInstance] = s.newOrderDriver(&containerGroups{cfg.ARM})
+	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s, nil
 }
+
+func (s *Service) newOrderDriver(o orders) Driver {
+	return &orderDriver{orders: o, assets: s.cfg.Assets, clock: s.cfg.Clock, log: s.log, poll: s.cfg.Poll}
+}
+
+// driverOf is the driver of a target that resolve found.
+func (s *Service) driverOf(t target) Driver { return s.drivers[t.kind] }
 
 // Open takes up every remote run that an earlier process left unfinished.
 func (s *Service) Open(ctx context.Context) error {

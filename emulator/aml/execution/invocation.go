@@ -57,6 +57,10 @@ type job struct {
 	TrackOutputs         bool              `json:"trackOutputs"`
 	DataReferences       []jobReference    `json:"dataReferences"`
 	GiveUpSeconds        int               `json:"giveUpSeconds"`
+	// Ordered runs fetch their project themselves, and end with their script's exit code.
+	Ordered bool `json:"ordered"`
+	// Parts is how many processes of the script there are; 0: it is not divided.
+	Parts int `json:"parts"`
 }
 
 type jobPython struct {
@@ -80,6 +84,9 @@ type credentials struct {
 	TokenExpiry string            `json:"tokenExpiry,omitempty"`
 	Containers  map[string]string `json:"containers"` // data reference -> container URL with its SAS
 	Registry    *registryLogin    `json:"registry,omitempty"`
+	// Project is where an ordered run fetches its project, Failure where it may leave its reason.
+	Project string `json:"project,omitempty"`
+	Failure string `json:"failure,omitempty"`
 }
 
 // invocation is a job made ready: its files below azureml-setup/.
@@ -93,7 +100,7 @@ type invocation struct {
 const accessTime = 30 * 24 * time.Hour
 
 // newInvocation gathers what a run needs; endpoint is the history URL as the run must use it.
-func (s *Service) newInvocation(ctx context.Context, ws plane.Workspace, experiment, runID, endpoint string, d *definition, prepareOnly bool) (*invocation, error) {
+func (s *Service) newInvocation(ctx context.Context, ws plane.Workspace, experiment, runID, endpoint string, d *definition, t target, prepareOnly bool) (*invocation, error) {
 	c := d.Configuration
 	inv := &invocation{job: job{
 		RunID: runID, Experiment: experiment, WorkspaceID: ws.ID(), Endpoint: strings.TrimRight(endpoint, "/"),
@@ -111,6 +118,17 @@ func (s *Service) newInvocation(ctx context.Context, ws plane.Workspace, experim
 		DataReferences: []jobReference{},
 		GiveUpSeconds:  int(s.cfg.GiveUp.Seconds()),
 	}}
+	if t.ordered() {
+		// It is in its container already, and there is what leads to the emulator.
+		inv.job.Ordered, inv.job.Docker, inv.job.Proxy = true, nil, ""
+		l, err := c.layout()
+		if err != nil {
+			return nil, err
+		}
+		if l.communicator != alone {
+			inv.job.Parts = l.processes()
+		}
+	}
 	for name, value := range c.Environment.EnvironmentVariables {
 		inv.job.EnvironmentVariables[name] = value
 	}

@@ -34,7 +34,10 @@ func (s *Service) localRun(prepareOnly bool) plane.HandlerFunc {
 		if !isLocal(sub.def) {
 			return plane.BadRequest("Configuration.target", "The target '%s' is not local.", sub.def.Configuration.Target)
 		}
-		inv, err := s.newInvocation(r.Context(), c.Workspace, experiment, runID, c.Base, sub.def, prepareOnly)
+		if err := sub.def.Configuration.checkOneProcess("local"); err != nil {
+			return err
+		}
+		inv, err := s.newInvocation(r.Context(), c.Workspace, experiment, runID, c.Base, sub.def, target{}, prepareOnly)
 		if err != nil {
 			return err
 		}

@@ -269,10 +269,15 @@ func TestControlKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := w.waitEnd(run)
-	if r.Status != "Failed" || r.Error == nil || r.Error.Message != "The control script ended without reporting." {
+	if r.Status != "Failed" || r.Error == nil || !strings.Contains(r.Error.Message, "killed before it could tell") {
 		t.Errorf("%s %v", r.Status, r.Error)
 	}
 	wantGone(t, strings.Fields(pid)[0])
+	waitState(t, dir, `"phase": "ended"`)
+	waitFor(t, "the secrets' end", func() bool {
+		_, err := os.Stat(filepath.Join(dir, "azureml-setup", "curl.conf"))
+		return os.IsNotExist(err)
+	})
 }
 
 // TestServiceDown ensures that a run goes on while the emulator is away, and that nothing of it is lost.

@@ -27,7 +27,10 @@ type record struct {
 	Definition  json.RawMessage // Configuration as it came, but for a registry's password
 	Endpoint    string
 	PrepareOnly bool
-	// Started says that the control script may be at work on the machine, by Handle.
+	// Kind and Cluster are of the target that the run was ordered at, which it outlives as a name.
+	Kind    kind   `json:",omitempty"`
+	Cluster string `json:",omitempty"`
+	// Started says that the control script may be at work there, by Handle.
 	Started bool
 	Handle  Handle
 	Cancel  bool
@@ -213,5 +216,5 @@ func (s *slots) release(key string) {
 	s.freed = make(chan struct{})
 }
 
-// slotKey names the machine in the queue: every user and compute name of one address shares it.
-func (m machine) slotKey() string { return strings.ToLower(m.hostPort()) }
+// slotKey names the target in the queue: every user and compute name of one address shares it.
+func (t target) slotKey() string { return strings.ToLower(t.machine.hostPort()) }

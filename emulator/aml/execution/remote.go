@@ -38,7 +38,11 @@ func (s *Service) remoteRun(from source, prepareOnly bool) plane.HandlerFunc {
 			return err
 		}
 		defer sub.discard()
-		if _, err := s.resolve(r.Context(), c.Workspace, sub.def.Configuration.Target, sub.def.TargetDetails); err != nil {
+		t, err := s.resolve(r.Context(), c.Workspace, sub.def.Configuration.Target, sub.def.TargetDetails)
+		if err != nil {
+			return err
+		}
+		if err := t.check(sub.def.Configuration); err != nil {
 			return err
 		}
 		if runID == "" {
@@ -46,7 +50,7 @@ func (s *Service) remoteRun(from source, prepareOnly bool) plane.HandlerFunc {
 				return err
 			}
 		}
-		if err := s.accept(r.Context(), c, experiment, runID, sub, prepareOnly); err != nil {
+		if err := s.accept(r.Context(), c, experiment, runID, sub, t, prepareOnly); err != nil {
 			return err
 		}
 		plane.WriteJSON(w, http.StatusOK, map[string]string{"runId": runID, "target": sub.def.Configuration.Target})
@@ -112,12 +116,12 @@ func (s *Service) newRunID(experiment string) (string, error) {
 
 // accept makes the run and its record. The record comes first: a crash between
 // the two leaves a record without a run, which the next Open drops.
-func (s *Service) accept(ctx context.Context, c *plane.Call, experiment, runID string, sub *submission, prepareOnly bool) error {
+func (s *Service) accept(ctx context.Context, c *plane.Call, experiment, runID string, sub *submission, t target, prepareOnly bool) error {
 	endpoint := c.Base
 	if s.cfg.Endpoint != nil {
 		endpoint = s.cfg.Endpoint(c.Workspace)
 	}
-	inv, err := s.newInvocation(ctx, c.Workspace, experiment, runID, endpoint, sub.def, prepareOnly)
+	inv, err := s.newInvocation(ctx, c.Workspace, experiment, runID, endpoint, sub.def, t, prepareOnly)
 	if err != nil {
 		return err
 	}
@@ -146,7 +150,7 @@ func (s *Service) accept(ctx context.Context, c *plane.Call, experiment, runID s
 			return err
 		}
 	}
-	if err := s.createRemote(ctx, c, sub, rec, inv); err != nil {
+	if err := s.createRemote(ctx, c, sub, rec, inv, t); err != nil {
 		if failure == "" {
 			err = errors.Join(err, s.drop(ctx, rec))
 		}
@@ -160,8 +164,12 @@ func (s *Service) accept(ctx context.Context, c *plane.Call, experiment, runID s
 	return nil
 }
 
-func (s *Service) createRemote(ctx context.Context, c *plane.Call, sub *submission, rec *record, inv *invocation) error {
-	if _, err := s.cfg.Runs.Create(ctx, c.Workspace, newRun(c, sub.def, rec.Experiment, rec.RunID)); err != nil {
+func (s *Service) createRemote(ctx context.Context, c *plane.Call, sub *submission, rec *record, inv *invocation, t target) error {
+	n := newRun(c, sub.def, rec.Experiment, rec.RunID)
+	if t.ordered() {
+		n.Status = history.Starting
+	}
+	if _, err := s.cfg.Runs.Create(ctx, c.Workspace, n); err != nil {
 		return err
 	}
 	if err := s.warn(ctx, c.Workspace, inv); err != nil {
@@ -210,21 +218,26 @@ func (s *Service) checkPrepare(from source) plane.HandlerFunc {
 			return err
 		}
 		defer sub.discard()
-		target, err := s.resolve(r.Context(), c.Workspace, sub.def.Configuration.Target, sub.def.TargetDetails)
+		t, err := s.resolve(r.Context(), c.Workspace, sub.def.Configuration.Target, sub.def.TargetDetails)
 		if err != nil {
 			return err
+		}
+		if t.ordered() {
+			// Its machine is not there before the run.
+			plane.WriteJSON(w, http.StatusOK, map[string]bool{"environmentPrepared": false})
+			return nil
 		}
 		id, err := s.newRunID("check")
 		if err != nil {
 			return err
 		}
-		inv, err := s.newInvocation(r.Context(), c.Workspace, experiment, id, c.Base, sub.def, true)
+		inv, err := s.newInvocation(r.Context(), c.Workspace, experiment, id, c.Base, sub.def, t, true)
 		if err != nil {
 			return err
 		}
-		ok, err := s.driver.prepared(r.Context(), target, sub.zip, inv)
+		ok, err := s.ssh.prepared(r.Context(), t.machine, sub.zip, inv)
 		if err != nil {
-			return onMachine(target, err)
+			return onMachine(t.machine, err)
 		}
 		plane.WriteJSON(w, http.StatusOK, map[string]bool{"environmentPrepared": ok})
 		return nil

@@ -121,9 +121,9 @@ func TestRemoteRefusals(t *testing.T) {
 	}{
 		{"unknown target", "nowhere", nil, nil, 404, "", "nowhere not found", "", ""},
 		{"not ready", "c", nil, nil, 400, "Configuration.target", "provisioning state is Creating", "VirtualMachine", "Creating"},
-		{"Batch AI", "c", nil, nil, 400, "Configuration.target", "BatchAI", "BatchAI", "Succeeded"},
+		{"Batch AI", "c", nil, nil, 400, "Configuration.target", "no resource manager", "BatchAI", "Succeeded"},
 		{"HDInsight", "c", nil, nil, 400, "Configuration.target", "HDInsight", "HDInsight", "Succeeded"},
-		{"container instance", "containerinstance", nil, nil, 400, "Configuration.target", "Container Instances", "", ""},
+		{"container instance", "containerinstance", nil, nil, 400, "Configuration.target", "no resource manager", "", ""},
 		{"local", "local", nil, nil, 400, "Configuration.target", "client's own machine", "", ""},
 		{"docker without an image", "c", set(true, "environment", "docker", "enabled"), nil, 400, "Configuration.environment.docker.baseImage", "must name an image", "VirtualMachine", "Succeeded"},
 		{"legacy cluster", "old", nil, details("cluster"), 400, "TargetDetails.type", "cluster", "", ""},
@@ -389,7 +389,7 @@ func TestRemoteGone(t *testing.T) {
 	killAll(t, m, id)
 	w.setDown(false)
 	w.open()
-	if r := w.waitEnd(id); r.Status != "Failed" || !strings.Contains(r.Error.Message, "ended without reporting") {
+	if r := w.waitEnd(id); r.Status != "Failed" || !strings.Contains(r.Error.Message, "are gone and left no result") {
 		t.Errorf("%s %v", r.Status, r.Error)
 	}
 	w.drained(t)

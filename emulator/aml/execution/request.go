@@ -1,6 +1,7 @@
 package execution
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -50,6 +51,15 @@ func (s *Service) cancelRun(w http.ResponseWriter, r *http.Request, c *plane.Cal
 	return nil
 }
 
+// machine is the target of a request that is about a machine's folders.
+func (s *Service) machine(ctx context.Context, ws plane.Workspace, req targetRequest) (machine, error) {
+	t, err := s.resolve(ctx, ws, req.Target, req.CustomTarget)
+	if err == nil && t.ordered() {
+		err = plane.BadRequest("Target", "The target '%s' keeps no folders of runs: what a run leaves are its artifacts.", req.Target)
+	}
+	return t.machine, err
+}
+
 func (s *Service) clean(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
 	var req targetRequest
 	if err := plane.ReadJSON(w, r, &req); err != nil {
@@ -59,7 +69,7 @@ func (s *Service) clean(w http.ResponseWriter, r *http.Request, c *plane.Call) e
 	if !all && !runIDPattern().MatchString(req.RunID) {
 		return plane.BadRequest("RunId", "'RunId' must name a run where 'all' is not true.")
 	}
-	target, err := s.resolve(r.Context(), c.Workspace, req.Target, req.CustomTarget)
+	target, err := s.machine(r.Context(), c.Workspace, req)
 	if err != nil {
 		return err
 	}
@@ -67,7 +77,7 @@ func (s *Service) clean(w http.ResponseWriter, r *http.Request, c *plane.Call) e
 	if !all {
 		what = runFolder(req.RunID)
 	}
-	removed, err := s.driver.clean(r.Context(), target, what)
+	removed, err := s.ssh.clean(r.Context(), target, what)
 	if err != nil {
 		return onMachine(target, err)
 	}
@@ -90,7 +100,7 @@ func (s *Service) diagnostics(w http.ResponseWriter, r *http.Request, c *plane.C
 	if _, err := s.cfg.Runs.Get(r.Context(), c.Workspace, req.RunID); err != nil {
 		return err
 	}
-	target, err := s.resolve(r.Context(), c.Workspace, req.Target, req.CustomTarget)
+	target, err := s.machine(r.Context(), c.Workspace, req)
 	if err != nil {
 		return err
 	}
@@ -99,7 +109,7 @@ func (s *Service) diagnostics(w http.ResponseWriter, r *http.Request, c *plane.C
 		return fmt.Errorf("execution: %w", err)
 	}
 	defer func() { _ = f.Close(); _ = os.Remove(f.Name()) }()
-	if err := s.driver.diagnostics(r.Context(), target, req.RunID, f); err != nil {
+	if err := s.ssh.diagnostics(r.Context(), target, req.RunID, f); err != nil {
 		return onMachine(target, err)
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {

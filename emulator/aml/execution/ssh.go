@@ -109,7 +109,7 @@ func (d *sshDriver) link(ctx context.Context, j Job, port int) (*connection, err
 			l.c = nil
 		}
 		var err error
-		l.c, err = d.open(ctx, j.Machine, port)
+		l.c, err = d.open(ctx, j.Target.machine, port)
 		return l.c, err
 	}
 }
@@ -323,17 +323,18 @@ func (d *sshDriver) Logs(ctx context.Context, j Job, h Handle, put func(string, 
 }
 
 // Release implements Driver.
-func (d *sshDriver) Release(ctx context.Context, j Job, h Handle, finished bool) {
+func (d *sshDriver) Release(ctx context.Context, j Job, _ Handle, finished bool) error {
 	if finished {
 		if c := d.linked(j.RunID); c != nil {
 			setup := runFolder(j.RunID) + "/azureml-setup/"
 			err := c.run(ctx, "rm -f "+setup+"credentials.json "+setup+"curl.conf "+setup+"*.zip", nil, nil)
 			if err != nil {
-				d.log.Warn("secrets of the run stay on its machine", "run", j.RunID, "machine", j.Machine.Name, "err", err)
+				d.log.Warn("secrets of the run stay on its machine", "run", j.RunID, "machine", j.Target.Name, "err", err)
 			}
 		}
 	}
 	d.unlink(j.RunID)
+	return nil
 }
 
 // prepared asks whether the environment of a job is there, and leaves nothing behind.

@@ -39,6 +39,9 @@ func runconfig(change ...func(map[string]any)) map[string]any {
 func set(value any, path ...string) func(map[string]any) {
 	return func(c map[string]any) {
 		for _, p := range path[:len(path)-1] {
+			if c[p] == nil {
+				c[p] = map[string]any{}
+			}
 			c = c[p].(map[string]any)
 		}
 		c[path[len(path)-1]] = value

@@ -25,7 +25,9 @@ type supervisor struct {
 	s      *Service
 	rec    *record
 	def    *definition
-	target machine
+	target target
+	// driver is the target's; nil before that is known.
+	driver Driver
 	// doubt says that the start on the machine may not have come to be.
 	doubt bool
 	// wish ends when the run is to be cancelled.
@@ -58,8 +60,6 @@ func (s *Service) supervise(rec *record) {
 type outcome struct {
 	status  string
 	failure *history.RunError
-	// onMachine says that the machine was reached in the end.
-	onMachine bool
 }
 
 func failed(code, format string, args ...any) outcome {
@@ -68,9 +68,8 @@ func failed(code, format string, args ...any) outcome {
 
 func (p *supervisor) run(ctx context.Context) {
 	out := p.work(ctx)
-	job := p.job()
 	if ctx.Err() != nil || out.status == "" {
-		p.s.driver.Release(ctx, job, p.rec.Handle, false)
+		p.release(ctx, false)
 		return
 	}
 	// It is over: a Close that comes now waits for the little that is left to do.
@@ -81,13 +80,32 @@ func (p *supervisor) run(ctx context.Context) {
 		if !errors.As(err, &e) {
 			// The record stays: the next Open tries again.
 			p.s.log.Error("end of run", "run", p.rec.RunID, "err", err)
-			p.s.driver.Release(ctx, job, p.rec.Handle, false)
+			p.release(ctx, false)
 			return
 		}
 	}
-	p.s.driver.Release(ctx, job, p.rec.Handle, out.onMachine)
+	if !p.release(ctx, true) {
+		return // the record stays for the same reason
+	}
 	if err := p.s.drop(ctx, p.rec); err != nil {
 		p.s.log.Error("end of run", "run", p.rec.RunID, "err", err)
+	}
+}
+
+// release lets the target go; false: something of the run may still be there.
+func (p *supervisor) release(ctx context.Context, finished bool) bool {
+	if p.driver == nil {
+		return true
+	}
+	for try := 1; ; try++ {
+		err := p.driver.Release(ctx, p.job(), p.rec.Handle, finished)
+		if err == nil {
+			return true
+		}
+		p.s.log.Warn("end of run", "run", p.rec.RunID, "target", p.target.Name, "err", err)
+		if try == submitTries || !p.sleep(ctx, 500*time.Millisecond) {
+			return false
+		}
 	}
 }
 
@@ -103,9 +121,12 @@ func (p *supervisor) work(ctx context.Context) outcome {
 	if err := p.def.check(p.rec.PrepareOnly); err != nil {
 		return p.refused(err)
 	}
-	var err error
-	if p.target, err = p.s.resolve(ctx, p.rec.Workspace, p.rec.Target, p.rec.Details); err != nil {
+	if err := p.aim(ctx); err != nil {
 		return p.refused(err)
+	}
+	if p.target.ordered() {
+		// Where it waits for its turn is the target's own queue.
+		return p.carry(ctx)
 	}
 	key := p.target.slotKey()
 	if p.rec.Started {
@@ -114,7 +135,27 @@ func (p *supervisor) work(ctx context.Context) outcome {
 		return p.canceled(ctx)
 	}
 	defer p.s.slots.release(key)
+	return p.carry(ctx)
+}
+
+// aim finds the target and its driver. An order that was made is followed
+// whatever has become of the compute's name since.
+func (p *supervisor) aim(ctx context.Context) (err error) {
+	if p.rec.Started && p.rec.Handle.Order != "" {
+		p.target = target{Name: p.rec.Target, kind: p.rec.Kind, cluster: p.rec.Cluster}
+	} else if p.target, err = p.s.resolve(ctx, p.rec.Workspace, p.rec.Target, p.rec.Details); err != nil {
+		return err
+	}
+	p.driver = p.s.driverOf(p.target)
+	return p.target.check(p.def.Configuration)
+}
+
+// carry starts the run if it is not, and stays with it.
+func (p *supervisor) carry(ctx context.Context) outcome {
 	if !p.rec.Started {
+		if p.wish.Err() != nil {
+			return p.canceled(ctx)
+		}
 		if out, ok := p.submit(ctx); !ok {
 			return out
 		}
@@ -156,7 +197,7 @@ func (p *supervisor) queue(ctx context.Context, key string) bool {
 // submit starts the run on its machine; false: the outcome is there already.
 func (p *supervisor) submit(ctx context.Context) (outcome, bool) {
 	for try := 1; ; try++ {
-		h, err := p.s.driver.Submit(p.wish, p.job())
+		h, err := p.driver.Submit(p.wish, p.job())
 		if err == nil {
 			p.rec.Handle = h
 			return outcome{}, true
@@ -164,15 +205,18 @@ func (p *supervisor) submit(ctx context.Context) (outcome, bool) {
 		if ctx.Err() != nil {
 			return outcome{}, false
 		}
+		var e *ConnectError
+		if errors.As(err, &e) && e.Reason == Refused {
+			return p.refused(err), false
+		}
 		if p.rec.Started {
-			// Only the start itself is in doubt: the machine knows.
+			// Only the start itself is in doubt: the target knows.
 			p.doubt = true
 			return outcome{}, true
 		}
 		if p.wish.Err() != nil {
-			return outcome{status: "Canceled", onMachine: true}, false
+			return outcome{status: "Canceled"}, false
 		}
-		var e *ConnectError
 		if !errors.As(err, &e) || !e.Temporary() || try == submitTries {
 			return p.refused(err), false
 		}
@@ -191,6 +235,8 @@ func (p *supervisor) refused(err error) outcome {
 	switch {
 	case p.s.ctx.Err() != nil:
 		return outcome{}
+	case errors.As(err, &connect) && connect.Reason == Refused:
+		return failed("UserError", "The target '%s' does not take the run: %s", p.rec.Target, connect.Message)
 	case errors.As(err, &connect):
 		return failed("UserError", "The target '%s' cannot be used: %s", p.rec.Target, connect.Message)
 	case errors.As(err, &wire):
@@ -216,11 +262,14 @@ func (p *supervisor) follow(ctx context.Context) outcome {
 		seen := false
 		var err error
 		if p.doubt {
-			err = p.s.driver.Resume(ctx, p.job(), p.rec.Handle)
+			err = p.driver.Resume(ctx, p.job(), p.rec.Handle)
 			p.doubt = err != nil
 		}
 		if err == nil {
-			err = p.s.driver.Status(ctx, p.job(), p.rec.Handle, func(st Status) { last, seen = st, true })
+			err = p.driver.Status(ctx, p.job(), p.rec.Handle, func(st Status) {
+				last, seen = st, true
+				p.progress(ctx, st)
+			})
 		}
 		if ctx.Err() != nil {
 			return outcome{}
@@ -233,6 +282,9 @@ func (p *supervisor) follow(ctx context.Context) outcome {
 			lost = now
 		}
 		var e *ConnectError
+		if errors.As(err, &e) && e.Reason == Refused {
+			return p.refused(err)
+		}
 		final := errors.As(err, &e) && !e.Temporary() && e.Reason != NoForwarding
 		if final || now.Sub(lost) > p.s.cfg.GiveUp {
 			return failed("ServiceError", "The run was lost: %s", err)
@@ -244,6 +296,18 @@ func (p *supervisor) follow(ctx context.Context) outcome {
 	}
 }
 
+// progress tells history what the control script does not: that the run waits for
+// its target, or has it and is not running yet.
+func (p *supervisor) progress(ctx context.Context, st Status) {
+	status := map[string]string{"queued": history.Queued, "preparing": history.Preparing}[st.Phase]
+	if !st.Inferred || status == "" {
+		return
+	}
+	if _, err := p.s.cfg.Runs.SetStatus(ctx, p.rec.Workspace, p.rec.RunID, status, nil); err != nil && ctx.Err() == nil {
+		p.s.log.Error("state of run", "run", p.rec.RunID, "err", err)
+	}
+}
+
 // endOnWish tells the machine once the run is to end, until it has heard or ctx ends.
 func (p *supervisor) endOnWish(ctx context.Context) {
 	select {
@@ -252,7 +316,7 @@ func (p *supervisor) endOnWish(ctx context.Context) {
 	case <-p.wish.Done():
 	}
 	for ctx.Err() == nil {
-		err := p.s.driver.Cancel(ctx, p.job(), p.rec.Handle)
+		err := p.driver.Cancel(ctx, p.job(), p.rec.Handle)
 		if err == nil {
 			return
 		}
@@ -263,25 +327,25 @@ func (p *supervisor) endOnWish(ctx context.Context) {
 
 // result turns what the control script wrote last into the run's end, with the logs brought home if it could not send them.
 func (p *supervisor) result(ctx context.Context, st Status) outcome {
-	out := outcome{onMachine: true}
+	out := outcome{}
 	switch {
+	case p.wish.Err() != nil && (st.Phase != "ended" || st.Inferred && st.Result == "Failed"):
+		out.status = "Canceled"
 	case st.Phase == "ended":
 		out.status = st.Result
 		if st.Error != nil {
 			out.failure = &history.RunError{Code: st.Error.Code, Message: st.Error.Message}
 		}
-	case p.wish.Err() != nil:
-		out.status = "Canceled"
 	default:
-		message := "The control script ended without reporting."
+		message := fmt.Sprintf(lostControl, p.rec.Target)
 		if said := strings.TrimSpace(st.Said); said != "" {
-			message += " It said: " + said
+			message += " It said last: " + said
 		}
 		out.status = "Failed"
 		out.failure = &history.RunError{Code: "ServiceError", Message: message}
 	}
 	if st.Phase != "ended" || !st.LogsSent {
-		err := p.s.driver.Logs(ctx, p.job(), p.rec.Handle, func(path string, r io.Reader) error {
+		err := p.driver.Logs(ctx, p.job(), p.rec.Handle, func(path string, r io.Reader) error {
 			return p.s.cfg.Assets.PutArtifact(ctx, p.rec.Workspace, p.rec.RunID, path, "text/plain", r)
 		})
 		if err != nil {
@@ -291,11 +355,16 @@ func (p *supervisor) result(ctx context.Context, st Status) outcome {
 	return out
 }
 
+// lostControl is what became of a run whose processes went without a word.
+const lostControl = "The run's processes on the target '%s' are gone and left no result: its machine was stopped, " +
+	"or lazulite was, with which the processes of its machines end. Submit the run again."
+
 func (p *supervisor) job() Job {
-	return Job{
-		RunID: p.rec.RunID, Machine: p.target, Project: p.s.projectFile(p.rec.key()),
+	j := Job{
+		Workspace: p.rec.Workspace, Experiment: p.rec.Experiment,
+		RunID: p.rec.RunID, Target: p.target, Project: p.s.projectFile(p.rec.key()),
 		Invocation: func(ctx context.Context, proxy string) (*invocation, error) {
-			inv, err := p.s.newInvocation(ctx, p.rec.Workspace, p.rec.Experiment, p.rec.RunID, p.rec.Endpoint, p.def, p.rec.PrepareOnly)
+			inv, err := p.s.newInvocation(ctx, p.rec.Workspace, p.rec.Experiment, p.rec.RunID, p.rec.Endpoint, p.def, p.target, p.rec.PrepareOnly)
 			if err != nil {
 				return nil, err
 			}
@@ -303,13 +372,24 @@ func (p *supervisor) job() Job {
 			return inv, p.s.identify(ctx, p.rec.Workspace, inv)
 		},
 		Save: func(h Handle) error {
-			rec, err := p.s.update(p.s.ctx, p.rec.key(), func(r *record) { r.Started, r.Handle = true, h })
+			rec, err := p.s.update(p.s.ctx, p.rec.key(), func(r *record) {
+				r.Started, r.Handle, r.Kind, r.Cluster = true, h, p.target.kind, p.target.cluster
+			})
 			if err == nil {
 				p.rec.Started, p.rec.Handle = rec.Started, rec.Handle
 			}
 			return err
 		},
+		Warn: func(ctx context.Context, message string) {
+			if err := p.s.cfg.Runs.AddWarning(ctx, p.rec.Workspace, p.rec.RunID, history.Warning{Source: "execution", Message: message}); err != nil {
+				p.s.log.Error("warning of run", "run", p.rec.RunID, "err", err)
+			}
+		},
 	}
+	if p.def != nil {
+		j.Config = p.def.Configuration
+	}
+	return j
 }
 
 // sleep waits; false: ctx ended first.

@@ -245,6 +245,13 @@ func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
 			w.next[name] = r.URL.Query().Get("index")
 		}
 		_, _ = io.WriteString(rw, "{}")
+	case r.Method == http.MethodDelete && strings.Contains(path, "/artifacts/metadata/ExperimentRun/"):
+		name := path[strings.Index(path, "/ExperimentRun/")+len("/ExperimentRun/"):]
+		if w.artifacts[name] == nil {
+			http.NotFound(rw, r)
+		}
+		delete(w.artifacts, name)
+		delete(w.next, name)
 	case strings.Contains(path, "/artifacts/batch/metadata/ExperimentRun/"):
 		w.declare(rw, path[strings.LastIndex(path, "/")+1:], body)
 	default:
@@ -353,6 +360,8 @@ func (w *world) serveBlob(rw http.ResponseWriter, r *http.Request, body []byte) 
 	case q.Get("comp") == "appendblock":
 		w.blobs[r.URL.Path] = append(w.blobs[r.URL.Path], body...)
 		rw.WriteHeader(http.StatusCreated)
+	case r.Header.Get("If-None-Match") == "*" && w.blobs[r.URL.Path] != nil:
+		rw.WriteHeader(http.StatusConflict)
 	default:
 		w.blobs[r.URL.Path] = body
 		rw.WriteHeader(http.StatusCreated)
@@ -447,6 +456,37 @@ func (w *world) Datastore(_ context.Context, _ plane.Workspace, name string, _ t
 		return assets.Datastore{}, plane.NotFound("Datastore %s was not found.", name)
 	}
 	return assets.Datastore{Name: name, Type: "AzureBlob", ContainerURL: blobHost + "/data?sig=x"}, nil
+}
+
+func stagedName(run, name string) string { return "/staged/" + run + "/" + name }
+
+func (w *world) Stage(_ context.Context, _ plane.Workspace, run, name string, r io.Reader) error {
+	b, err := io.ReadAll(r)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.blobs[stagedName(run, name)] = b
+	return err
+}
+
+func (w *world) StagedURL(_ context.Context, _ plane.Workspace, run, name, permissions string, _ time.Time) (string, error) {
+	return blobHost + stagedName(run, name) + "?sig=secret&sp=" + permissions, nil
+}
+
+func (w *world) Staged(_ context.Context, _ plane.Workspace, run, name string, _ int64) ([]byte, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.blobs[stagedName(run, name)], nil
+}
+
+func (w *world) Unstage(_ context.Context, _ plane.Workspace, run string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name := range w.blobs {
+		if strings.HasPrefix(name, stagedName(run, "")) {
+			delete(w.blobs, name)
+		}
+	}
+	return nil
 }
 
 func (w *world) Secret(_ context.Context, _ plane.Workspace, name string) (string, error) {

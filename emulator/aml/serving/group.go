@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"lazulite.dev/emulator/aml/execution"
 	"lazulite.dev/emulator/aml/plane"
-	"lazulite.dev/emulator/arm"
 )
 
 // versionGroups is the api-version with which container groups are asked for.
@@ -142,12 +142,12 @@ func (s *Service) putGroup(ctx context.Context, ws plane.Workspace, g group) err
 		}
 		properties["ipAddress"] = address
 	}
-	return s.cfg.ARM(ctx, http.MethodPut, groupID(ws, g.name), versionGroups, map[string]any{"location": g.location, "tags": g.tags, "properties": properties}, nil)
+	return s.cfg.ARM.Do(ctx, http.MethodPut, groupID(ws, g.name), versionGroups, map[string]any{"location": g.location, "tags": g.tags, "properties": properties}, nil)
 }
 
 // getGroup reads a group; found is false where there is none.
 func (s *Service) getGroup(ctx context.Context, ws plane.Workspace, name string) (g groupView, found bool, err error) {
-	err = s.cfg.ARM(ctx, http.MethodGet, groupID(ws, name), versionGroups, nil, &g)
+	err = s.cfg.ARM.Do(ctx, http.MethodGet, groupID(ws, name), versionGroups, nil, &g)
 	if isNotFound(err) {
 		return g, false, nil
 	}
@@ -163,15 +163,15 @@ func (s *Service) groupLogs(ctx context.Context, ws plane.Workspace, name string
 	if tail > 0 {
 		path += "?tail=" + strconv.Itoa(tail)
 	}
-	err := s.cfg.ARM(ctx, http.MethodGet, path, versionGroups, nil, &out)
+	err := s.cfg.ARM.Do(ctx, http.MethodGet, path, versionGroups, nil, &out)
 	return out.Content, err
 }
 
 // deleteGroup removes a group, and returns when it is gone.
 func (s *Service) deleteGroup(ctx context.Context, ws plane.Workspace, name string) error {
 	for {
-		err := s.cfg.ARM(ctx, http.MethodDelete, groupID(ws, name), versionGroups, nil, nil)
-		var e *arm.Error
+		err := s.cfg.ARM.Do(ctx, http.MethodDelete, groupID(ws, name), versionGroups, nil, nil)
+		var e *execution.ARMError
 		if err != nil && !isNotFound(err) && (!errors.As(err, &e) || e.Status != http.StatusConflict) {
 			return err
 		}
@@ -190,13 +190,13 @@ func (s *Service) deleteGroup(ctx context.Context, ws plane.Workspace, name stri
 }
 
 func isNotFound(err error) bool {
-	var e *arm.Error
+	var e *execution.ARMError
 	return errors.As(err, &e) && e.Status == http.StatusNotFound
 }
 
 // refused reports an answer of the resource manager that another try would not change.
-func refused(err error) (*arm.Error, bool) {
-	var e *arm.Error
+func refused(err error) (*execution.ARMError, bool) {
+	var e *execution.ARMError
 	if !errors.As(err, &e) || e.Status < 400 || e.Status >= 500 || e.Status == http.StatusTooManyRequests || e.Status == http.StatusConflict {
 		return nil, false
 	}

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"lazulite.dev/emulator/aml/execution"
 	"lazulite.dev/emulator/aml/mms"
 	"lazulite.dev/emulator/aml/plane"
-	"lazulite.dev/emulator/arm"
 	"lazulite.dev/emulator/store"
 )
 
@@ -198,7 +198,7 @@ func (s *Service) observed(ctx context.Context, v service) (service, error) {
 		return v, nil
 	}
 	g, found, err := s.getGroup(ctx, v.Workspace, v.Name)
-	if e := (*arm.Error)(nil); errors.As(err, &e) {
+	if e := (*execution.ARMError)(nil); errors.As(err, &e) {
 		s.log.Warn("serving: the group of a service cannot be looked at", "service", v.Name, "err", err)
 		return v, nil
 	}
@@ -299,7 +299,7 @@ func (s *Service) serviceLogs(w http.ResponseWriter, r *http.Request, c *plane.C
 		}
 	}
 	text, err := s.groupLogs(r.Context(), c.Workspace, v.Name, tail)
-	if e := (*arm.Error)(nil); errors.As(err, &e) {
+	if e := (*execution.ARMError)(nil); errors.As(err, &e) {
 		text = ""
 		if g, found, err := s.getGroup(r.Context(), c.Workspace, v.Name); err == nil && found {
 			text = g.trouble()

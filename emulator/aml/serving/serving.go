@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"lazulite.dev/emulator/aml/assets"
+	"lazulite.dev/emulator/aml/execution"
 	"lazulite.dev/emulator/aml/mms"
 	"lazulite.dev/emulator/aml/plane"
 	"lazulite.dev/emulator/blob"
@@ -45,8 +46,8 @@ type Config struct {
 	Logger *slog.Logger // nil: silent
 	Blob   Blobs
 	Assets Assets
-	// ARM sends one request to the resource manager; an error of it is the *arm.Error that it was.
-	ARM func(ctx context.Context, method, path, version string, body, out any) error
+	// ARM is the resource manager that makes the container groups.
+	ARM execution.ARM
 	// Web reaches what Azure's public names and addresses lead to.
 	Web http.RoundTripper
 	// Poll is how often a container group that is under way is looked at; 0: half a second.

@@ -1,8 +1,11 @@
 """The control script of one run: prepares its environment, runs the user's
 script, sends its logs, and reports what really happened to run history.
 
-    control.py          do the run that job.json beside it describes
-    control.py check    say whether its environment is prepared: "true" or "false"
+    control.py               do the run that job.json beside it describes
+    control.py check         say whether its environment is prepared: "true" or "false"
+    control.py prepare       make this node ready for the parts of a divided run
+    control.py part          be one part: the rank that MPI says
+    control.py part ROLE N   be one part: worker or ps N
 """
 import fcntl
 import os
@@ -23,6 +26,7 @@ import environment  # noqa: E402
 import images  # noqa: E402
 import job as jobs  # noqa: E402
 import logs  # noqa: E402
+import ordered  # noqa: E402
 import outputs  # noqa: E402
 import processes  # noqa: E402
 import service  # noqa: E402
@@ -30,6 +34,7 @@ import service  # noqa: E402
 KILL_POLL = 0.2
 HEARTBEAT = 24.0
 STATUS_POLL = 5.0
+CANCELED = 128 + signal.SIGTERM
 FINISHED = "The experiment completed successfully. Finalizing run..."
 
 
@@ -44,11 +49,13 @@ class Canceled(Exception):
 class Control(object):
     """One run from its first heartbeat to its terminal event."""
 
-    def __init__(self, setup):
-        self.job = jobs.Job(setup)
+    def __init__(self, setup, part=None, log="60_control_log"):
+        self.job = jobs.Job(setup, part.name if part else "")
+        self._part = part
+        self._suffix = "_" + part.name if part else ""
         os.makedirs(os.path.join(self.job.root, "azureml-logs"), exist_ok=True)
         os.makedirs(os.path.join(self.job.root, "logs"), exist_ok=True)
-        self.log = logs.Log(os.path.join(self.job.root, "azureml-logs", "60_control_log.txt"))
+        self.log = logs.Log(self._log_file(log))
         self.service = service.Service(self.job, self.log.line)
         self.streamer = logs.Streamer(self.service, self.job.root, self.log.line)
         self.refs = datarefs.DataReferences(self.job, self.service, self.log)
@@ -62,15 +69,19 @@ class Control(object):
         self._children = []
         self._guard = None
 
+    def _log_file(self, name):
+        return os.path.join(self.job.root, "azureml-logs", name + self._suffix + ".txt")
+
     # -- the run -----------------------------------------------------------
     def run(self):
+        """Returns the exit code that this process ends with."""
         signal.signal(signal.SIGTERM, lambda *a: self._cancel.set())
         signal.signal(signal.SIGINT, lambda *a: self._cancel.set())
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         processes.adopt_orphans()
         self._start_guard()
         self.state("preparing")
-        self.streamer.follow(self.log.path)
+        self.streamer.follow(self.log.path, self.job.ordered)
         self.streamer.start()
         for work in (self._watch, self._beat):
             thread = threading.Thread(target=work)
@@ -91,9 +102,14 @@ class Control(object):
             status = "Failed"
             error = {"code": "ServiceError", "message": "The control script failed: %s: %s" % (type(e).__name__, e)}
         self._end(status, error, code)
+        if not self.job.ordered or status == "Completed":
+            return 0
+        return CANCELED if status == "Canceled" else code & 0xFF or 1
 
     def _work(self):
         self._check_canceled()
+        if self.job.ordered and not self._part:
+            self._fetch_project()
         python = self.environment.prepare()
         self._check_canceled()
         if self.job.prepareOnly:
@@ -102,7 +118,10 @@ class Control(object):
         script = os.path.join(self.job.root, self.job.script)
         if not self.job.command and not os.path.isfile(script):
             raise RunFailed("The script '%s' is not in the project folder." % self.job.script)
-        self.refs.fetch(self.stopping)
+        if self._part:
+            self.refs.recall(self.job.file("fetched.json"))
+        else:
+            self.refs.fetch(self.stopping)
         self._check_canceled()
         self.service.event("Start", StartTime=service.now())
         code = self._script(python)
@@ -114,19 +133,54 @@ class Control(object):
             self.driver.write(FINISHED + "\n")
         return code
 
+    def _fetch_project(self):
+        try:
+            ordered.fetch_project(self.job, self.service)
+        except (service.Refused, service.GaveUp, OSError, ValueError) as e:
+            raise RunFailed("The project could not be fetched: %s" % e)
+
+    def prepare(self):
+        """Makes this node ready for the parts of the run; returns the exit code."""
+        signal.signal(signal.SIGTERM, lambda *a: self._cancel.set())
+        processes.adopt_orphans()
+        self._start_guard()
+        self.streamer.follow(self.log.path, True)
+        self.streamer.start()
+        error = None
+        try:
+            self._fetch_project()
+            self.environment.prepare()
+            self.refs.fetch(self.stopping)
+            self.refs.remember(self.job.file("fetched.json"))
+            self.log.line("The node %s is prepared for %d parts of the run." % (ordered.node(os.environ), self.job.parts))
+        except (RunFailed, environment.Failed, datarefs.Failed) as e:
+            error = {"code": "UserError", "message": str(e)}
+        except environment.Stopped:
+            return CANCELED
+        except Exception as e:
+            self.log.line(traceback.format_exc())
+            error = {"code": "ServiceError", "message": "The control script failed: %s: %s" % (type(e).__name__, e)}
+        if error:
+            self.log.line("The node could not be prepared: %s" % error["message"])
+            ordered.leave_reason(self.job, self.service, error)
+        self.streamer.finish()
+        self._tell_guard("done")
+        return 1 if error else 0
+
     def _script(self, python):
         """Runs the user's script; returns its exit code, negative for a signal."""
-        self.driver = logs.Log(os.path.join(self.job.root, "azureml-logs", "80_driver_log.txt"))
-        self.streamer.follow(self.driver.path)
-        file = self.container.file if self.container else self.job.file
+        self.driver = logs.Log(self._log_file("80_driver_log"))
+        self.streamer.follow(self.driver.path, self.job.ordered)
+        file = self.container.file if self.container else self.job.own
         launch = {"script": self.job.script, "arguments": [self.refs.expand(a) for a in self.job.arguments],
                   "track": self.job.trackOutputs, "tracking": file("tracking.json"), "failure": file("failure.json")}
-        jobs.write_json(self.job.file("launch.json"), launch)
+        jobs.write_json(self.job.own("launch.json"), launch)
         if self.container:
             # Whoever the image's user is.
-            os.chmod(self.job.file("launch.json"), 0o644)
+            os.chmod(self.job.own("launch.json"), 0o644)
             python = self.container.interpreter(python)
-        command = [python, file("run_script.py"), file("launch.json")]
+        program = self.container.file if self.container else self.job.file
+        command = [python, program("run_script.py"), file("launch.json")]
         env, folder = self._script_environment(), None
         if self.job.command:
             # A command finds the environment's programs first, as in one that was activated.
@@ -187,7 +241,7 @@ class Control(object):
         self._kill()
 
     def _collect(self):
-        if not self.job.trackOutputs or _report(self.job.file("tracking.json")).get("sdk"):
+        if not self.job.trackOutputs or _report(self.job.own("tracking.json")).get("sdk"):
             return
         try:
             count = outputs.upload(self.service, self.job.root)
@@ -197,7 +251,7 @@ class Control(object):
             raise RunFailed("The outputs could not be uploaded: %s" % e)
 
     def _script_error(self, code):
-        failure = _report(self.job.file("failure.json"))
+        failure = _report(self.job.own("failure.json"))
         if code > 0 and failure.get("type") not in (None, "SystemExit"):
             text = "User program failed with %s: %s" % (failure["type"], failure["message"])
         else:
@@ -217,28 +271,40 @@ class Control(object):
             self.log.line("The run completed")
         # All log text goes out before the terminal event: clients read the log once more then, and no further.
         self.streamer.finish()
-        data = {"EndTime": service.now()}
-        if error:
-            data["Error"] = {"Code": error["code"], "Message": error["message"]}
-        reported = True
-        try:
-            self.service.event(status, **data)
-        except (service.Refused, service.GaveUp) as e:
-            reported = False
-            self.log.line("The end of the run could not be reported: %s" % e)
+        reported = self._report_end(status, error)
         self._done.set()
         self.state("ended", status=status, error=error, exitCode=code,
                    reported=reported, logsSent=self.streamer.complete)
         self._tell_guard("done")
+        if self._part:
+            return  # the other parts of this node have need of the secrets
         for name in ("credentials.json", "curl.conf"):
             try:
                 os.unlink(self.job.file(name))
             except OSError:
                 pass
 
+    def _report_end(self, status, error):
+        if self._part:
+            # The run ends when all parts have: the run service sees that.
+            if error:
+                ordered.leave_reason(self.job, self.service, error)
+            return True
+        data = {"EndTime": service.now()}
+        if error:
+            data["Error"] = {"Code": error["code"], "Message": error["message"]}
+        try:
+            self.service.event(status, **data)
+        except (service.Refused, service.GaveUp) as e:
+            self.log.line("The end of the run could not be reported: %s" % e)
+            if error and self.job.ordered:
+                ordered.leave_reason(self.job, self.service, error)
+            return False
+        return True
+
     def state(self, phase, **more):
         """What the run service's driver follows on a remote machine."""
-        jobs.write_json(self.job.file("state.json"), dict(more, phase=phase, pid=os.getpid()))
+        jobs.write_json(self.job.own("state.json"), dict(more, phase=phase, pid=os.getpid()))
 
     # -- processes -----------------------------------------------------------
     def command(self, command, env=None, limit=None):
@@ -280,7 +346,7 @@ class Control(object):
         return self._victims()
 
     def _start_guard(self):
-        self._guard = subprocess.Popen([sys.executable, self.job.file("guard.py")], stdin=subprocess.PIPE,
+        self._guard = subprocess.Popen([sys.executable, self.job.file("guard.py"), self.job.part], stdin=subprocess.PIPE,
                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         processes.keep(self._guard.pid)
 
@@ -349,6 +415,10 @@ class Control(object):
             env["AZUREML_RUN_TOKEN_EXPIRY"] = str(
                 int(time.time() + (service.seconds_until(job.credentials["tokenExpiry"]) or 0)))
         env.update(self.refs.variables())
+        if self._part:
+            env.update(self._part.variables(os.environ))
+        if job.ordered:
+            env.pop("AZUREML_SETUP_URL", None)  # ours alone
         if job.proxy:
             for name in ("HTTPS_PROXY", "https_proxy"):
                 if name in job.environmentVariables:
@@ -369,13 +439,13 @@ def _report(path):
         return {}
 
 
-def claim():
-    """Only one control script for each run. False when another has, or had, this one."""
-    handle = os.open(os.path.join(SETUP, "control.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+def claim(job):
+    """Only one control script for each run, or part. False when another has, or had, this one."""
+    handle = os.open(job.own("control.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     for _ in range(40):
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return not os.path.exists(os.path.join(SETUP, "state.json"))
+            return not os.path.exists(job.own("state.json"))
         except OSError:
             # A follower looks at the lock for an instant; another control script keeps it.
             time.sleep(0.05)
@@ -403,13 +473,23 @@ def check():
 
 def main():
     os.chdir(os.path.dirname(SETUP))
-    if sys.argv[1:] == ["check"]:
+    words = sys.argv[1:]
+    if words == ["check"]:
         check()
-        return
-    detach()
-    if claim():
-        Control(SETUP).run()
+        return 0
+    job = jobs.Job(SETUP)
+    if not job.ordered:
+        detach()
+        return Control(SETUP).run() if claim(job) else 0
+    # Whoever runs the order waits for this process; what it writes is the user's own.
+    os.umask(0o022)
+    if words == ["prepare"]:
+        return Control(SETUP, log="55_batchai_stdout-job_prep-" + ordered.node(os.environ)).prepare()
+    part = ordered.part(words[1:], os.environ) if words[:1] == ["part"] else None
+    if not claim(jobs.Job(SETUP, part.name if part else "")):
+        return 0
+    return Control(SETUP, part).run()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,6 +6,7 @@ changed files are sent back at its end: no file system in user space is assumed.
 import os
 
 import blobs
+import job as jobs
 import service
 
 
@@ -69,6 +70,16 @@ class DataReferences(object):
                          % (ref.name, ref.datastore, e))
         self._log.line("Data reference %s: %d files from datastore %s in %s"
                        % (ref.name, count, ref.datastore, ref.path))
+
+    def remember(self, path):
+        """Keeps what was copied in, for the parts of the run on this node."""
+        jobs.write_json(path, dict((r.name, r.fetched) for r in self._refs))
+
+    def recall(self, path):
+        """Takes up what remember kept."""
+        kept = jobs.read_json(path)
+        for ref in self._refs:
+            ref.fetched = dict((name, tuple(stamp)) for name, stamp in kept.get(ref.name, {}).items())
 
     def send(self):
         """After the script: copies back what upload and mount are for."""

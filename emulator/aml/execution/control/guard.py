@@ -16,12 +16,14 @@ import job as jobs
 import processes
 import service
 
-REASON = "The control script ended without reporting."
+REASON = ("The run's control script was killed before it could tell how the script ended. "
+          "What was left of the run was ended; submit it again.")
 
 
 def main():
     os.setsid()
     setup = os.path.dirname(os.path.abspath(__file__))
+    part = sys.argv[1] if len(sys.argv) > 1 else ""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     groups = []
@@ -30,15 +32,18 @@ def main():
         if word == "done":
             return
         groups.append(int(word))
-    job = jobs.Job(setup)
+    job = jobs.Job(setup, part)
 
     def victims():
-        marked = set(_marked(job.runId))
+        # Where the run is divided, other parts of it carry the same mark.
+        marked = set() if part else set(_marked(job.runId))
         return [p for p in set(processes.below((), groups)) | marked if p != os.getpid()]
 
     if job.docker:
         remove_containers(job)
     processes.kill_tree(victims, grace=1.0)
+    if job.ordered:
+        return  # how the order ended, its target tells
     state = {"phase": "ended", "status": "Failed", "reported": False,
              "error": {"code": "ServiceError", "message": REASON}}
     try:

@@ -8,8 +8,9 @@ import tempfile
 class Job(object):
     """The settings of one run. Unknown names are an AttributeError."""
 
-    def __init__(self, setup):
+    def __init__(self, setup, part=""):
         self.setup = setup
+        self.part = part
         self.root = os.path.dirname(setup)
         self._values = read_json(os.path.join(setup, "job.json"))
         self.credentials = read_json(os.path.join(setup, "credentials.json"))
@@ -23,6 +24,13 @@ class Job(object):
     def file(self, name):
         """Path of a file of ours."""
         return os.path.join(self.setup, name)
+
+    def own(self, name):
+        """Path of a file of ours that each part of a divided run has for itself."""
+        if not self.part:
+            return self.file(name)
+        stem, ending = os.path.splitext(name)
+        return self.file("%s-%s%s" % (stem, self.part, ending))
 
     def ca_file(self):
         """The CA bundle that came with the job, or None."""

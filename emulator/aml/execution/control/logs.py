@@ -48,9 +48,16 @@ class Streamer(threading.Thread):
         self._finish = threading.Event()
         self.complete = True
 
-    def follow(self, path):
+    def follow(self, path, anew=False):
+        """Begins to send a file; anew: what has its name now is another attempt's."""
+        artifact = os.path.relpath(path, self._root).replace(os.sep, "/")
+        if anew:
+            try:
+                self._service.forget_artifact(artifact)
+            except (service.Refused, service.GaveUp) as e:
+                self._problem("The log %s of an earlier attempt could not be removed: %s" % (artifact, e))
         with self._lock:
-            self._files.append(_Followed(path, os.path.relpath(path, self._root).replace(os.sep, "/")))
+            self._files.append(_Followed(path, artifact))
 
     def run(self):
         while True:

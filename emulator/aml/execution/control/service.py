@@ -1,6 +1,7 @@
 """HTTP to the run's workspace: events, artifacts, tokens. Standard library only."""
 import datetime
 import json
+import shutil
 import ssl
 import threading
 import time
@@ -94,6 +95,23 @@ class Service(object):
                 text = e.read(2000).decode("utf-8", "replace")
             raise Refused(e.code, text)
 
+    def fetch(self, url, out, tries=5):
+        """Writes the content of a URL with a signature to a file; retries what may pass."""
+        for attempt in range(1, tries + 1):
+            try:
+                out.seek(0)
+                out.truncate()
+                with self.open(url, timeout=300) as answer:
+                    shutil.copyfileobj(answer, out)
+                return
+            except Refused as e:
+                if e.status < 500 or attempt == tries:
+                    raise
+            except (OSError, EOFError, ValueError, urllib.error.URLError) as e:
+                if attempt == tries:
+                    raise GaveUp("%s: %s" % (url.split("?")[0], e))
+            time.sleep(attempt)
+
     # -- token -----------------------------------------------------------
     def token(self):
         return self.job.credentials["token"]
@@ -146,6 +164,14 @@ class Service(object):
         url = self.artifact_url("content/ExperimentRun", self.job.runId, path)
         self.request("POST", "%s?append=true&index=%d" % (url, index), data,
                      {"Content-Type": "application/octet-stream"}, give_up=give_up)
+
+    def forget_artifact(self, path):
+        """Drops what an earlier attempt at this run left under a name."""
+        try:
+            self.request("DELETE", self.artifact_url("metadata/ExperimentRun", self.job.runId, path), quiet=True)
+        except Refused as e:
+            if e.status != 404:
+                raise
 
     def declare_artifacts(self, paths):
         """Makes the records of artifacts; returns path -> URL to write the content to."""

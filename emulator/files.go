@@ -1,0 +1,31 @@
+package emulator
+
+import (
+	"context"
+	"time"
+
+	"lazulite.dev/emulator/blob"
+)
+
+// share is the folder of a file share, for a fake to mount in a container: see
+// blob.Service.Share. What it refuses is a *blob.Error, whose text begins with Azure's code.
+func (e *Emulator) share(ctx context.Context, account, key, share string) (dir string, err error) {
+	return e.blob.Share(ctx, account, key, share)
+}
+
+// mount is a blob container as a folder: see blob.Service.Mount. A fake has an
+// interface of its own for the *blob.Mount, so its Config gets this in a function literal.
+// One that adopts containers mounts again, in its Open, what they have mounted.
+func (e *Emulator) mount(ctx context.Context, account, key, container string) (*blob.Mount, error) {
+	return e.blob.Mount(ctx, account, key, container)
+}
+
+// signFile and signBlob are URLs at which a file of a share, or a blob, is
+// downloaded without more, signed with the account's key that a fake was given.
+func (e *Emulator) signFile(account, key, share, path, permissions string, expiry time.Time) (string, error) {
+	return e.blob.SignFile(account, key, share, path, permissions, expiry)
+}
+
+func (e *Emulator) signBlob(account, key, container, name, permissions string, expiry time.Time) (string, error) {
+	return e.blob.SignBlob(account, key, container, name, permissions, expiry)
+}
