@@ -32,6 +32,7 @@ import (
 	"lazulite.dev/emulator/front"
 	"lazulite.dev/emulator/hardware"
 	"lazulite.dev/emulator/store"
+	"lazulite.dev/fakes/aci"
 	"lazulite.dev/fakes/dsvm"
 )
 
@@ -76,14 +77,15 @@ type Emulator struct {
 	lock     *os.File
 	identity Identity
 
-	store     *store.Store
-	authority *aad.Authority
-	blob      *blob.Service
-	engine    engine.Engine
-	vms       *dsvm.Fake
-	aml       *aml.Service
-	arm       *arm.Engine
-	front     *front.Front
+	store      *store.Store
+	authority  *aad.Authority
+	blob       *blob.Service
+	engine     engine.Engine
+	vms        *dsvm.Fake
+	containers *aci.Fake
+	aml        *aml.Service
+	arm        *arm.Engine
+	front      *front.Front
 	// manager is arm with what Config.Around put around it.
 	manager http.Handler
 
@@ -169,6 +171,8 @@ func (e *Emulator) build() error {
 	e.vms = dsvm.New(dsvm.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "machines"),
 		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 0)), Lifecycle: cfg.Lifecycle, Hardware: cfg.Hardware, Environment: cfg.Environment,
 		Transport: e.front.Reach(), KeepLog: e.keepLog, Logger: e.log})
+	e.containers = aci.New(aci.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "containers"),
+		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 1)), Hardware: cfg.Hardware, Network: e.network, Environment: cfg.Environment, Tenant: id.Tenant, Logger: e.log})
 	if e.aml, err = aml.New(aml.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Blob: e.blob, Dir: filepath.Join(e.dir, "runs"),
 		Tenant: id.Tenant, Issue: e.authority.Issue, Verify: e.authority.Verify,
 		ARM: roundTripper(func(r *http.Request) (*http.Response, error) { return e.arm.Transport().RoundTrip(r) }), ARMToken: e.serviceToken, Web: e.front.Reach(),
@@ -177,7 +181,7 @@ func (e *Emulator) build() error {
 	}
 	if e.arm, err = arm.New(arm.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Tenant: id.Tenant,
 		Subscriptions: []arm.Subscription{{ID: id.Subscription, DisplayName: "lazulite"}},
-		Providers:     append(append(passiveProviders(e.blob, id.Tenant), e.vms.Providers()...), e.aml.Provider()),
+		Providers:     append(append(passiveProviders(e.blob, id.Tenant), e.vms.Providers()...), e.containers.Provider(), e.aml.Provider()),
 		Authenticate:  e.authenticate}); err != nil {
 		return err
 	}
@@ -226,6 +230,9 @@ func (e *Emulator) Open(ctx context.Context) error {
 	if err := e.vms.Open(ctx); err != nil {
 		return fmt.Errorf("emulator: virtual machines: %w", err)
 	}
+	if err := e.containers.Open(ctx); err != nil {
+		return fmt.Errorf("emulator: container groups: %w", err)
+	}
 	if left := engine.AdopterOf(e.engine); left != nil {
 		if err := left.Sweep(ctx); err != nil {
 			return fmt.Errorf("emulator: what an earlier emulator left: %w", err)
@@ -259,6 +266,9 @@ func (e *Emulator) Close(ctx context.Context) error {
 		}
 		if e.arm != nil {
 			errs = append(errs, e.arm.Close(ctx))
+		}
+		if e.containers != nil {
+			errs = append(errs, e.containers.Close(ctx))
 		}
 		if e.vms != nil {
 			errs = append(errs, e.vms.Close(ctx))

@@ -21,7 +21,7 @@ func (e *Emulator) Env() []Var {
 func EnvFor(addr, dir, caFile, bundleFile string, id Identity) []Var {
 	proxy := "http://" + addr
 	vars := []Var{
-		{"HTTPS_PROXY", proxy}, {"https_proxy", proxy},
+		{"HTTP_PROXY", proxy}, {"http_proxy", proxy}, {"HTTPS_PROXY", proxy}, {"https_proxy", proxy},
 		{"NO_PROXY", direct}, {"no_proxy", direct},
 		{"NODE_EXTRA_CA_CERTS", caFile},
 		{"AZURE_TENANT_ID", id.Tenant}, {"AZURE_CLIENT_ID", id.ClientID}, {"AZURE_CLIENT_SECRET", id.ClientSecret},

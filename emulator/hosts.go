@@ -1,10 +1,13 @@
 package emulator
 
 import (
+	"context"
+	"net"
 	"net/http"
 	"strings"
 
 	"lazulite.dev/emulator/front"
+	"lazulite.dev/fakes/aci"
 )
 
 // hosts is the table from Azure's names to what answers for them. The last
@@ -15,6 +18,10 @@ func (e *Emulator) hosts() []front.Host {
 	// The door is made before what is behind it: its bundle is what runs have to trust.
 	manager := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.manager.ServeHTTP(w, r) })
 	learning := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.aml.ServeHTTP(w, r) })
+	sockets := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.containers.ServeHTTP(w, r) })
+	dial := func(ctx context.Context, name, port string) (net.Conn, error) {
+		return e.containers.Dial(ctx, name, port)
+	}
 	table := []front.Host{
 		{Pattern: "management.azure.com", Handler: manager},
 		{Pattern: "login.microsoftonline.com", Handler: authority},
@@ -26,6 +33,10 @@ func (e *Emulator) hosts() []front.Host {
 		{Pattern: "azcliprod.blob.core.windows.net", Handler: http.HandlerFunc(e.serveAzBlobs)},
 		{Pattern: "*.blob.core.windows.net", Handler: e.blob},
 		{Pattern: "*.file.core.windows.net", Handler: e.blob.FileHandler()},
+		// Websockets of containers' terminals, and the containers themselves.
+		{Pattern: "**.management." + aci.Domain, Handler: sockets},
+		{Pattern: "**." + aci.Domain, Dial: dial},
+		{Pattern: aci.Addresses, Dial: dial},
 		{Pattern: "localhost", Handler: http.HandlerFunc(e.serveLocal)},
 		{Pattern: "127.0.0.1", Handler: http.HandlerFunc(e.serveLocal)},
 		{Pattern: "[::1]", Handler: http.HandlerFunc(e.serveLocal)},
@@ -34,7 +45,7 @@ func (e *Emulator) hosts() []front.Host {
 	}
 	for _, name := range []string{"graph.windows.net", "graph.microsoft.com", "management.core.windows.net", "*.vault.azure.net",
 		"*.azurecr.io", "*.queue.core.windows.net", "*.table.core.windows.net", "*.dfs.core.windows.net",
-		"*.database.windows.net", "*.azurehdinsight.net", "*.azurecontainer.io", "**.services.visualstudio.com", "**.azure.com"} {
+		"*.database.windows.net", "*.azurehdinsight.net", "**.services.visualstudio.com", "**.azure.com"} {
 		table = append(table, front.Host{Pattern: name})
 	}
 	return table
@@ -57,6 +68,10 @@ func (e *Emulator) serveLocal(w http.ResponseWriter, r *http.Request) {
 			e.manager.ServeHTTP(w, r)
 			return
 		}
+	}
+	if first == "exec" || first == "attach" {
+		e.containers.ServeHTTP(w, r)
+		return
 	}
 	if first == "lazulite" || first == "" {
 		e.serveManagement(w, r)

@@ -53,6 +53,7 @@ var confined = []struct{ library, to, reason string }{
 	{"github.com/gliderlabs/ssh", "emulator/sshd", "the server side of SSH"},
 	{"github.com/testcontainers/testcontainers-go", "emulator/engine/docker", "it is built for tests and must stay behind engine.Engine"},
 	{"github.com/moby/moby", "emulator/engine/docker", "Docker's own client, where the library has no word for something"},
+	{"github.com/coder/websocket", "fakes/aci", "the terminals of containers are its alone"},
 	{"github.com/Azure/azure-sdk-for-go", "cmd", "only the command looks for the user's own login to Azure"},
 	{"github.com/go-openapi", "conformance/openapi", "documents are read and answers held against them in one place"},
 	{"github.com/onsi", "conformance", "a test framework has no place in the emulator"},

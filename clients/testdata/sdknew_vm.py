@@ -5,7 +5,7 @@ import tempfile
 import time
 
 from azureml.core import Datastore, Experiment, ScriptRunConfig
-from azureml.core.compute import AmlCompute, ComputeTarget, DsvmCompute, RemoteCompute
+from azureml.core.compute import ComputeTarget, DsvmCompute, RemoteCompute
 from azureml.core.compute_target import ComputeTargetException
 from azureml.core.conda_dependencies import CondaDependencies
 from azureml.core.runconfig import RunConfiguration
@@ -25,7 +25,6 @@ assert "password" not in str(vm.serialize()).lower() and "PRIVATE KEY" not in st
 assert type(ws.compute_targets["mydsvm"]) is DsvmCompute and not ws.compute_targets["mydsvm"].is_attached
 raises(ComputeTargetException, "already exists", ComputeTarget.create, ws, "mydsvm", DsvmCompute.provisioning_configuration())
 raises(ComputeTargetException, "Huge", ComputeTarget.create, ws, "hugevm", DsvmCompute.provisioning_configuration(vm_size="Standard_Huge"))
-raises(ComputeTargetException, "not supported", ComputeTarget.create, ws, "cluster", AmlCompute.provisioning_configuration(vm_size="Standard_D2_v2", max_nodes=1))
 
 folder = project(tempfile.mkdtemp(), {
     "train.py": "import os, sys\nfrom azureml.core import Run\nrun = Run.get_context()\n"

@@ -28,6 +28,7 @@ func TestErrors(t *testing.T) {
 		{"NoRoute", "GET /nonsense", "", nil, 404, "MissingSubscription", "The request did not have a subscription or a valid tenant level resource provider."},
 		{"Root", "GET /", "", nil, 404, "MissingSubscription", "The request did not have a subscription or a valid tenant level resource provider."},
 		{"EmptySegment", "GET {SUB}//resourceGroups", "", nil, 400, "InvalidRequestUri", "The request URI is not valid: it has an empty or a wrongly escaped path segment."},
+		{"EmptyParent", "GET {G}/providers/Microsoft.Things//plain/none", "", nil, 404, "ResourceNotFound", ""},
 		{"SlashInName", "GET {G}/providers/Microsoft.Things/plain/a%2Fb", "", nil, 400, "InvalidRequestUri", ""},
 		{"SubscriptionUnknown", "GET /subscriptions/" + other + "/resourceGroups", "", nil, 404, "SubscriptionNotFound", "The subscription '" + other + "' could not be found."},
 		{"SubscriptionMalformed", "GET /subscriptions/abc/resourceGroups", "", nil, 400, "InvalidSubscriptionId", "The provided subscription identifier 'abc' is malformed or invalid."},

@@ -28,6 +28,7 @@ type exchange struct {
 	version string
 	query   url.Values
 	base    string
+	listing bool // the answer is a list
 }
 
 // Values that never change, shared by all answers.
@@ -149,13 +150,15 @@ func (x *exchange) split() error {
 	if raw == "" {
 		return nil
 	}
-	x.path = strings.Split(raw, "/")
-	for i, s := range x.path {
+	for s := range strings.SplitSeq(raw, "/") {
+		if n := len(x.path); s == "" && n > 1 && strings.EqualFold(x.path[n-2], "providers") {
+			continue // the generic resource client's parent, of a type that has none
+		}
 		u, err := url.PathUnescape(s)
 		if err != nil || u == "" || strings.Contains(u, "/") {
 			return errInvalidPath()
 		}
-		x.path[i] = u
+		x.path = append(x.path, u)
 	}
 	x.folded = "/" + fold(strings.Join(x.path, "/"))
 	return nil
@@ -204,7 +207,7 @@ func (x *exchange) call(body []byte, vars map[string]string, id ID) Call {
 		vars = map[string]string{}
 	}
 	vars["subscription"], vars["resourceGroup"] = id.Subscription(), id.ResourceGroup()
-	return Call{Version: x.version, Vars: vars, Query: x.query, Header: x.r.Header, Body: body, Base: x.host(), View: engineView{x.e}}
+	return Call{Method: x.r.Method, List: x.listing, Version: x.version, Vars: vars, Query: x.query, Header: x.r.Header, Body: body, Base: x.host(), View: engineView{x.e}}
 }
 
 func (x *exchange) body() ([]byte, error) {

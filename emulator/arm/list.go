@@ -70,6 +70,7 @@ func (x *exchange) listType(t *typeInfo, prefix, parent string) error {
 	if t.NoPaging {
 		size, after = 0, ""
 	}
+	x.listing = true
 	// A subscription's list of deployments has its own alone, other lists what its groups have.
 	subscriptionLevel := strings.Count(parent, "/") <= 2 && t.kind != kindDeployment
 	return x.page(prefix, after, size, func(ent *entry) bool {

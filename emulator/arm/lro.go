@@ -29,7 +29,7 @@ type LRO struct {
 }
 
 func (l LRO) zero() bool {
-	return l.Status == 0 && !l.NoBody && !l.WithBody && !l.polled() && l.Operation == nil && l.Running == ""
+	return l.Status == 0 && !l.NoBody && !l.polled() && l.Operation == nil && l.Running == ""
 }
 
 // polled reports whether clients get a URL to follow the operation by.

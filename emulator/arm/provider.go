@@ -42,7 +42,10 @@ type Query struct {
 
 // Call is what a hook or an action gets to know of the request.
 type Call struct {
+	Method  string // of the request
 	Version string // api-version as sent
+	// List says that what is rendered is one of a list, of which some services show less.
+	List bool
 	// Vars are captured segments: {location} of a Query, {container} of an action's
 	// name, and always "subscription" and "resourceGroup" where the path has them.
 	Vars   map[string]string

@@ -69,11 +69,14 @@ type Config struct {
 // Host maps a pattern of names to its handler.
 type Host struct {
 	// Pattern is "management.azure.com", "*.blob.core.windows.net" (one label), "**.azureml.net" (any
-	// depth), "localhost", an IP address, or "*": whatever name a direct, unproxied request comes under.
+	// depth), "localhost", an IP address, a range of them ("198.18.0.0/15"), or "*": whatever name a direct, unproxied request comes under.
 	Pattern string
 	// Handler answers requests on ports 80, 443 and our own; nil: a name of Azure
 	// that lazulite does not emulate, whose requests are answered 501 and never tunnelled.
 	Handler http.Handler
+	// Dial, instead of a Handler, connects to what really listens behind the host's
+	// ports, whichever they are: a CONNECT is a tunnel there, a request is passed on.
+	Dial func(ctx context.Context, name, port string) (net.Conn, error)
 	// Only are the paths that the Handler answers; all others are fetched from the
 	// real host, or refused if Offline. Empty: every path is the Handler's.
 	Only []string
@@ -89,6 +92,7 @@ type Front struct {
 
 	tls    *tls.Config
 	proxy  *goproxy.ProxyHttpServer
+	behind *http.Transport // to the hosts that have a Dial
 	server *http.Server
 	feed   *feed
 
@@ -148,6 +152,7 @@ func New(cfg Config) (*Front, error) {
 	f.life, f.end = context.WithCancel(context.Background())
 	f.tls = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: f.certificate}
 	f.proxy = f.newProxy()
+	f.behind = f.newBehind()
 	f.feed = newFeed()
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -235,6 +240,7 @@ func (f *Front) Close(ctx context.Context) error {
 			err = werr
 		}
 		f.proxy.Tr.CloseIdleConnections()
+		f.behind.CloseIdleConnections()
 	}
 	if f.tmp != "" {
 		err = errors.Join(err, os.RemoveAll(f.tmp))

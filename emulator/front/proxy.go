@@ -43,8 +43,10 @@ func (f *Front) newProxy() *goproxy.ProxyHttpServer {
 // connect decides what becomes of a CONNECT.
 func (f *Front) connect(target string, ctx *goproxy.ProxyCtx) (*goproxy.ConnectAction, string) {
 	name, port := hostPort(target, "443")
-	_, ours := f.proxied(name, port)
+	h, ours := f.proxied(name, port)
 	switch {
+	case ours && h.Dial != nil:
+		return f.connectBehind(h, name, port, ctx), target
 	case ours:
 		return &goproxy.ConnectAction{Action: goproxy.ConnectHijack, Hijack: func(_ *http.Request, client net.Conn, _ *goproxy.ProxyCtx) {
 			if _, err := io.WriteString(client, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {

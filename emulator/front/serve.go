@@ -50,6 +50,8 @@ func (f *Front) route(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !ok:
 		writeError(w, http.StatusMisdirectedRequest, "HostNotServed", "lazulite serves no host '"+name+"'.")
+	case h.Dial != nil:
+		f.passBehind(w, r, r.Host)
 	case h.Handler == nil:
 		notEmulated(w, name)
 	case !h.answers(r.URL.Path):
@@ -93,6 +95,8 @@ func (f *Front) pass(w http.ResponseWriter, r *http.Request) {
 	name, port := hostPort(r.URL.Host, port)
 	h, ok := f.proxied(name, port)
 	switch {
+	case ok && h.Dial != nil:
+		f.passBehind(w, r, r.URL.Host)
 	case ok && h.Handler == nil:
 		notEmulated(w, name)
 	case ok && !h.answers(r.URL.Path):

@@ -14,13 +14,24 @@ type table struct {
 	exact map[string]int
 	one   map[string]int // "*.x" by x
 	deep  map[string]int // "**.x" by x
-	any   int            // "*", or -1
+	nets  []network
+	any   int // "*", or -1
+}
+
+// network is a row whose pattern is a range of addresses.
+type network struct {
+	prefix netip.Prefix
+	row    int
 }
 
 func newTable(hosts []Host) (*table, error) {
 	t := &table{rows: hosts, exact: map[string]int{}, one: map[string]int{}, deep: map[string]int{}, any: -1}
 	for i, h := range hosts {
 		pattern := strings.ToLower(h.Pattern)
+		if prefix, err := netip.ParsePrefix(pattern); err == nil {
+			t.nets = append(t.nets, network{prefix.Masked(), i})
+			continue
+		}
 		in, name := t.exact, pattern
 		switch {
 		case pattern == "*":
@@ -65,6 +76,15 @@ func (t *table) find(name string) (Host, bool) {
 			}
 		}
 	}
+	if len(t.nets) > 0 && name != "" && name[0] >= '0' && name[0] <= '9' {
+		if ip, err := netip.ParseAddr(name); err == nil {
+			for _, n := range t.nets {
+				if n.row < best && n.prefix.Contains(ip) {
+					best = n.row
+				}
+			}
+		}
+	}
 	if best == len(t.rows) {
 		return Host{}, false
 	}
@@ -85,7 +105,7 @@ func (t *table) direct(name string) (Host, bool) {
 // else may listen there (a notebook server on localhost).
 func (f *Front) proxied(name, port string) (Host, bool) {
 	h, ok := f.table.find(name)
-	if !ok || h.Handler == nil || port == "443" || port == "80" || f.own(name, port) {
+	if !ok || h.Handler == nil || h.Dial != nil || port == "443" || port == "80" || f.own(name, port) {
 		return h, ok
 	}
 	return Host{}, false

@@ -58,6 +58,9 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Context().Err(); err != nil {
 		return refuse(err)
 	}
+	if h.Dial != nil {
+		return t.f.behind.RoundTrip(r)
+	}
 	handler := h.Handler
 	if handler == nil {
 		handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { notEmulated(w, name) })

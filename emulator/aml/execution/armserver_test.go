@@ -176,7 +176,11 @@ func (m *manager) run(o *order, node string) (int, string) {
 		v := c["environmentVariables"].([]any)[0].(map[string]any)
 		return m.exec(o, node, append(env, fmt.Sprintf("%s=%s", v["name"], v["secureValue"])), command...)
 	}
-	env = append(env, "AZ_BATCHAI_JOB_TEMP="+filepath.Join(node, "job"))
+	shared := filepath.Join(node, "shared")
+	if err := os.MkdirAll(shared, 0o700); err != nil {
+		return 1, err.Error()
+	}
+	env = append(env, "AZ_BATCHAI_JOB_TEMP="+filepath.Join(node, "job"), "AZ_BATCHAI_SHARED_JOB_TEMP="+shared)
 	settings := func(name, field string) string {
 		s, _ := p[name].(map[string]any)
 		text, _ := s[field].(string)

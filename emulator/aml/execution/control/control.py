@@ -483,6 +483,8 @@ def main():
         return Control(SETUP).run() if claim(job) else 0
     # Whoever runs the order waits for this process; what it writes is the user's own.
     os.umask(0o022)
+    os.makedirs(job.root, exist_ok=True)
+    os.chdir(job.root)
     if words == ["prepare"]:
         return Control(SETUP, log="55_batchai_stdout-job_prep-" + ordered.node(os.environ)).prepare()
     part = ordered.part(words[1:], os.environ) if words[:1] == ["part"] else None

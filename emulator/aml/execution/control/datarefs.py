@@ -125,7 +125,7 @@ class _Reference(object):
         self.prefix = (spec["path"] or "").strip("/")
         self.fetched = {}
         on_compute = spec["pathOnCompute"] or os.path.join("azureml-data", self.name)
-        self.path = os.path.normpath(os.path.join(job.root, os.path.expanduser(on_compute)))
+        self.path = os.path.normpath(os.path.join(job.node_root, os.path.expanduser(on_compute)))
 
     def local(self, name):
         """Where a blob goes: below the folder, by its name below the prefix. None: not one of this reference."""

@@ -11,8 +11,12 @@ class Job(object):
     def __init__(self, setup, part=""):
         self.setup = setup
         self.part = part
-        self.root = os.path.dirname(setup)
         self._values = read_json(os.path.join(setup, "job.json"))
+        # The parts of a divided run work in one folder, as they did on Azure's file share; what is a node's own is not there.
+        self.node_root = self.root = os.path.dirname(setup)
+        shared = os.environ.get("AZ_BATCHAI_SHARED_JOB_TEMP")
+        if self._values.get("parts") and shared:
+            self.root = os.path.join(shared, "azureml")
         self.credentials = read_json(os.path.join(setup, "credentials.json"))
 
     def __getattr__(self, name):

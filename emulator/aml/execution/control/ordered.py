@@ -3,6 +3,7 @@ of a Batch AI job, in a container instance. It fetches its project, and where it
 is divided into parts (MPI ranks, TensorFlow's workers and parameter servers),
 each part finds out which it is, and the first that fails leaves the reason.
 """
+import fcntl
 import json
 import os
 import stat
@@ -57,7 +58,19 @@ def _hosts(text):
 
 
 def fetch_project(job, svc):
-    """Brings the project into the run's folder."""
+    """Brings the project into the run's folder, once where several nodes share it."""
+    if job.root == job.node_root:
+        _unpack_project(job, svc)
+        return
+    with open(job.root + ".lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ready = job.root + ".ready"
+        if not os.path.exists(ready):
+            _unpack_project(job, svc)
+            open(ready, "w").close()
+
+
+def _unpack_project(job, svc):
     url = job.credentials.get("project")
     handle, path = tempfile.mkstemp(dir=job.setup, suffix=".zip")
     try:
