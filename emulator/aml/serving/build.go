@@ -17,6 +17,8 @@ import (
 const (
 	buildCPU    = 1
 	buildMemory = 2
+	// buildRegion is where images are built for workspaces whose own region has no container instances.
+	buildRegion = "eastus"
 )
 
 // buildSpec is what build.py gets to know.
@@ -210,8 +212,13 @@ func (s *Service) orderBuild(ctx context.Context, op *operation, i image, conda 
 	if err := s.save(ctx, *op); err != nil {
 		return err
 	}
-	err = s.putGroup(ctx, ws, group{name: buildGroup(*op), location: ws.Location, restart: "Never", command: command("build.py"),
-		tags: map[string]string{"azureml-image": i.ID}, secure: map[string]string{kitVariable: u}, cpu: buildCPU, memory: buildMemory})
+	g := group{name: buildGroup(*op), location: ws.Location, restart: "Never", command: command("build.py"),
+		tags: map[string]string{"azureml-image": i.ID}, secure: map[string]string{kitVariable: u}, cpu: buildCPU, memory: buildMemory}
+	err = s.putGroup(ctx, ws, g)
+	if e, ok := refused(err); ok && e.Code == "LocationNotAvailableForResourceType" {
+		g.location = buildRegion
+		err = s.putGroup(ctx, ws, g)
+	}
 	if e, ok := refused(err); ok {
 		return fail("ImageBuildFailed", nil, "The image %s could not be built: %s: %s", i.ID, e.Code, e.Message)
 	}
