@@ -67,6 +67,8 @@ deployment = AciWebservice.deploy_configuration(cpu_cores=1, memory_gb=1, tags={
 service = Webservice.deploy_from_image(ws, "multiply-svc", image, deployment)
 service.wait_for_deployment(show_output=True)
 assert service.state == "Healthy", (service.error, service.get_logs())
+# An object that waited does not look its swagger_uri up again.
+service = Webservice(ws, name="multiply-svc")
 assert service.scoring_uri.endswith(":80/score") and service.swagger_uri.endswith("/swagger.json"), service.scoring_uri
 body = json.dumps({"data": [1, 2.5]})
 assert json.loads(service.run(body)) == {"result": [3.0, 7.5]}

@@ -171,7 +171,8 @@ func (s *Service) createService(w http.ResponseWriter, r *http.Request, c *plane
 		Entry: mms.Entry{ID: in.Name, Name: in.Name, Description: in.Description, KvTags: in.KvTags, Properties: in.Properties, Created: s.cfg.Clock.Now()}}
 	v.Modified = v.Created
 	if v.Label == "" {
-		v.Label = uuid.NewString()
+		// A label starts with a letter.
+		v.Label = "a" + uuid.NewString()[1:]
 	}
 	for _, value := range []*string{&v.Keys.Primary, &v.Keys.Secondary} {
 		if *value == "" {

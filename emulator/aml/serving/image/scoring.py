@@ -21,6 +21,8 @@ import uuid
 
 # What nginx in front of the image's server let through.
 MAX_BODY = 100 << 20
+# How much of what is too large is still read.
+LINGER = 1 << 30
 JSON = "application/json"
 HTML = "text/html; charset=utf-8"
 
@@ -147,10 +149,7 @@ class Application(object):
         try:
             body = _read(environ)
         except TooLarge:
-            answer = _page("413 Request Entity Too Large", "The request is larger than %d bytes." % MAX_BODY)
-            # What is left of it is not read.
-            answer.headers.append(("Connection", "close"))
-            return answer
+            return _page("413 Request Entity Too Large", "The request is larger than %d bytes." % MAX_BODY)
         except ValueError as e:
             return _page("400 Bad Request", str(e))
         try:
@@ -179,6 +178,11 @@ def _read(environ):
         if not length.isdigit():
             raise ValueError("Content-Length is no number.")
         if int(length) > MAX_BODY:
+            # A client that has not said all does not hear the answer.
+            left = min(int(length), LINGER)
+            while left > 0:
+                read = len(stream.read(min(left, 1 << 20)))
+                left = left - read if read else 0
             raise TooLarge()
         body = stream.read(int(length))
         if len(body) < int(length):
