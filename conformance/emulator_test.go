@@ -15,9 +15,9 @@ import (
 )
 
 // emulated is an emulator and what the suite is told of it: a URL and credentials, like any other implementation.
-func emulated(t *testing.T) conformance.Config {
+func emulated(t *testing.T, faults string) conformance.Config {
 	t.Helper()
-	e, err := emulator.New(emulator.Config{Dir: t.TempDir(), Environment: []string{"PATH=" + os.Getenv("PATH")}})
+	e, err := emulator.New(emulator.Config{Dir: t.TempDir(), Faults: faults, Seed: 5, Environment: []string{"PATH=" + os.Getenv("PATH")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func emulated(t *testing.T) conformance.Config {
 
 // TestEmulator runs the whole suite against the emulator, through its door.
 func TestEmulator(t *testing.T) {
-	cfg := emulated(t)
+	cfg := emulated(t, "")
 	rep, err := conformance.Run(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -61,6 +61,25 @@ func TestEmulator(t *testing.T) {
 	creates(t, rep)
 	for _, left := range rep.Left {
 		t.Error("left behind:", left)
+	}
+}
+
+// TestUnkind runs the suite against a service that is as unkind as Azure may be: its specs and its client must stand that.
+func TestUnkind(t *testing.T) {
+	cfg := emulated(t, "unkind")
+	cfg.Labels = "core"
+	rep, err := conformance.Run(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rep.Results {
+		// Missing request ids are part of the unkindness.
+		if (r.Status == conformance.Fail || r.Status == conformance.Errored) && r.ID != "core.request.id" {
+			t.Errorf("%s %s: %s", r.Status, r.ID, r.Detail)
+		}
+	}
+	if n := rep.Count(conformance.Pass); n < 30 {
+		t.Errorf("only %d requirements passed", n)
 	}
 }
 
