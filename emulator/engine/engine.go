@@ -92,6 +92,10 @@ type Spec struct {
 	Ports []int
 	// Hostname and User are the container's; the process engine has its host's and ignores them.
 	Hostname, User string
+	// Docker gives a machine a Docker of its own: what the docker command in it
+	// makes is the machine's alone, shares its network, and ends with it. It is
+	// for engines of containers; a machine of the process engine has its host's.
+	Docker bool
 	// Networks to join, made if they are not there. None is the engine's own
 	// choice. The process engine has the host's alone and refuses others.
 	Networks []Network

@@ -250,8 +250,14 @@ func (m *machine) prepareDisk(f machineFile) (home string, err error) {
 	if err := m.prepareTools(); err != nil {
 		return "", err
 	}
-	for _, dir := range []string{filepath.Join(home, ".ssh"), filepath.Join(m.dir, "tmp")} {
+	for _, dir := range []string{filepath.Join(home, ".ssh"), filepath.Join(m.dir, "tmp"), filepath.Join(m.dir, "mnt")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return "", err
+		}
+	}
+	if !m.onHost() {
+		// As /tmp and /mnt they are for all users of the machine.
+		if err := errors.Join(os.Chmod(filepath.Join(m.dir, "tmp"), 0o777|os.ModeSticky), os.Chmod(filepath.Join(m.dir, "mnt"), 0o755)); err != nil {
 			return "", err
 		}
 	}
@@ -356,7 +362,7 @@ func (m *machine) suspend(ctx context.Context) error {
 
 // erase makes the disk as it was before the first start.
 func (m *machine) erase(ctx context.Context) error {
-	return errors.Join(m.unpark(ctx), os.RemoveAll(filepath.Join(m.dir, "home")), os.RemoveAll(filepath.Join(m.dir, "tmp")), m.removeAgentFiles())
+	return errors.Join(m.unpark(ctx), os.RemoveAll(filepath.Join(m.dir, "home")), os.RemoveAll(filepath.Join(m.dir, "tmp")), os.RemoveAll(filepath.Join(m.dir, "mnt")), m.removeAgentFiles())
 }
 
 // remove takes it down and its disk away.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"os"
 	"path"
 	"runtime"
 	"slices"
@@ -44,6 +45,14 @@ func (c *container) start(ctx context.Context, spec engine.Spec) error {
 	if c.machine && !c.shell {
 		return fmt.Errorf("%w: a machine needs an image with a /bin/sh, %s has none", engine.ErrInvalid, img.name)
 	}
+	if c.docker = spec.Docker; c.docker && (!c.machine || c.engine.cfg.Dir == "") {
+		return fmt.Errorf("%w: a Docker of its own is a machine's, of an engine that has a Dir", engine.ErrInvalid)
+	}
+	if c.docker {
+		if err := os.MkdirAll(c.engine.guestDir(c.name), 0o755); err != nil {
+			return err
+		}
+	}
 	bound := published{}
 	if len(spec.Ports) > 0 {
 		if bound, err = c.engine.daemon.publishes(ctx); err != nil {
@@ -74,6 +83,9 @@ func (c *container) start(ctx context.Context, spec engine.Spec) error {
 		if err := c.findCommand(ctx, spec, img); err != nil {
 			return err
 		}
+	}
+	if err := c.openGuest(ctx); err != nil {
+		return err
 	}
 	if err := created.Start(ctx); err != nil {
 		return refusal("starting a container", err)
@@ -192,6 +204,9 @@ func (c *container) labels(spec engine.Spec) map[string]string {
 	if spec.Dir != "" {
 		out[labelDir] = spec.Dir
 	}
+	if spec.Docker {
+		out[labelDocker] = "true"
+	}
 	return out
 }
 
@@ -254,6 +269,13 @@ func (c *container) configureHost(x *containertypes.HostConfig, spec engine.Spec
 		base = path.Join("/", img.dir)
 	}
 	targets := map[string]bool{}
+	if c.docker {
+		targets[guestFolder] = true
+		x.Mounts = append(x.Mounts, mount.Mount{Type: mount.TypeBind, Source: c.engine.guestDir(c.name), Target: guestFolder})
+		// What its own containers ask for as the host's is the machine's, which
+		// has as much shared memory as a real one.
+		x.IpcMode, x.ShmSize = containertypes.IPCModeShareable, limits.Memory/2
+	}
 	for _, m := range spec.Mounts {
 		target := m.Target
 		if !path.IsAbs(target) {

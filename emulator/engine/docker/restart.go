@@ -33,14 +33,18 @@ func (c *container) Restart(ctx context.Context, limits hardware.Limits) (engine
 		return nil, refusal("changing a container's limits", err)
 	}
 	next := newContainer(c.engine, c.name)
-	next.id, next.dir, next.machine, next.shell = c.id, c.dir, c.machine, c.shell
+	next.id, next.dir, next.machine, next.shell, next.docker = c.id, c.dir, c.machine, c.shell, c.docker
 	select {
 	case c.engine.starts <- struct{}{}:
 		defer func() { <-c.engine.starts }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	if err := next.openGuest(ctx); err != nil {
+		return nil, err
+	}
 	if _, err := api.ContainerStart(ctx, c.id, client.ContainerStartOptions{}); err != nil {
+		next.closeGuest(ctx)
 		return nil, refusal("starting a container again", err)
 	}
 	c.engine.mu.Lock()
@@ -50,5 +54,8 @@ func (c *container) Restart(ctx context.Context, limits hardware.Limits) (engine
 	}
 	c.engine.containers[c.name] = next
 	c.engine.attend(next)
+	if next.docker {
+		c.engine.watch.Go(func() { next.startGuests(c.engine.ctx) })
+	}
 	return next, nil
 }
