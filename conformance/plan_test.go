@@ -67,7 +67,7 @@ func TestPlan(t *testing.T) {
 
 // What a run leaves behind, as a killed one does, Sweep deletes.
 func TestSweep(t *testing.T) {
-	cfg := emulated(t)
+	cfg := emulated(t, "")
 	cfg.Journal = filepath.Join(t.TempDir(), "kept", "journal.jsonl")
 	cfg.Keep, cfg.Labels = true, "core"
 	rep, err := conformance.Run(context.Background(), cfg)

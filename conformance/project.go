@@ -15,7 +15,7 @@ type projectFile struct{ name, content string }
 
 // trainScript is the script of every run. It needs nothing but Python 3: it logs
 // its metric by the environment that the SDK would read, so that a machine without the SDK can be judged.
-const trainScript = `import json, os, ssl, sys, time, urllib.request, uuid
+const trainScript = `import json, os, ssl, sys, time, urllib.error, urllib.request, uuid
 
 def arg(name, default):
     return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else default
@@ -34,7 +34,14 @@ def log(name, value):
     context = ssl.create_default_context(cafile=bundle) if url.startswith("https") else None
     req = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json",
                                  "Authorization": "Bearer " + e["AZUREML_RUN_TOKEN"]})
-    urllib.request.urlopen(req, context=context, timeout=60).read()
+    for tries in range(5):
+        try:
+            urllib.request.urlopen(req, context=context, timeout=60).read()
+            return
+        except urllib.error.HTTPError as e:
+            if e.code != 429 or tries == 4:
+                raise
+            time.sleep(float(e.headers.get("Retry-After", 1)))
 
 with open("script.pid", "w") as f:
     f.write(str(os.getpid()))

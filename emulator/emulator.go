@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +33,9 @@ import (
 	"lazulite.dev/emulator/front"
 	"lazulite.dev/emulator/hardware"
 	"lazulite.dev/emulator/store"
+	"lazulite.dev/emulator/unkind"
 	"lazulite.dev/fakes/aci"
+	"lazulite.dev/fakes/batchai"
 	"lazulite.dev/fakes/dsvm"
 )
 
@@ -54,7 +57,7 @@ type Config struct {
 	// data folder to keep its own in, or else processes of this host.
 	Engine     engine.Engine
 	MakeEngine func(dir string) (engine.Engine, error)
-	// Hardware; nil: this host.
+	// Hardware; nil: this host. Sizes that have GPUs start without where it has none free, and say so.
 	Hardware *hardware.Host
 	// Environment is NAME=value of what machines on the process engine have of
 	// this host: PATH, PYENV_ROOT, PIP_* and the like. Empty: a plain PATH.
@@ -62,6 +65,8 @@ type Config struct {
 	// StandIn names the image that a run in Docker takes for a base image which its
 	// machine does not have; nil: none stands for another.
 	StandIn func(image string) (standIn string, ok bool)
+	// Faults is "" or "unkind", which tests clients: see package unkind.
+	Faults string
 	// Around, if set, is put around the resource manager: to watch its answers, or to spoil them.
 	Around func(http.Handler) http.Handler
 	// Offline refuses to tunnel to hosts that are not emulated.
@@ -83,11 +88,12 @@ type Emulator struct {
 	engine     engine.Engine
 	vms        *dsvm.Fake
 	containers *aci.Fake
+	clusters   *batchai.Fake
 	aml        *aml.Service
 	arm        *arm.Engine
 	front      *front.Front
-	// manager is arm with what Config.Around put around it.
-	manager http.Handler
+	// manager is arm with what Config.Around and Config.Faults put around it, learning aml with the latter.
+	manager, learning http.Handler
 
 	closeOnce sync.Once
 	closeErr  error
@@ -166,28 +172,38 @@ func (e *Emulator) build() error {
 		e.engine = process
 	}
 	if cfg.Hardware == nil {
-		cfg.Hardware = hardware.New(hardware.Config{})
+		cfg.Hardware = hardware.New(hardware.Config{WithoutGPUs: true})
 	}
 	e.vms = dsvm.New(dsvm.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "machines"),
 		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 0)), Lifecycle: cfg.Lifecycle, Hardware: cfg.Hardware, Environment: cfg.Environment,
 		Transport: e.front.Reach(), KeepLog: e.keepLog, Logger: e.log})
+	e.clusters = e.newClusters(cfg.Hardware)
 	e.containers = aci.New(aci.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "containers"),
 		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 1)), Hardware: cfg.Hardware, Network: e.network, Share: e.groupShare, Environment: cfg.Environment, Tenant: id.Tenant, Logger: e.log})
 	if e.aml, err = aml.New(aml.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Blob: e.blob, Dir: filepath.Join(e.dir, "runs"),
 		Tenant: id.Tenant, Issue: e.authority.Issue, Verify: e.authority.Verify,
-		ARM: roundTripper(func(r *http.Request) (*http.Response, error) { return e.arm.Transport().RoundTrip(r) }), ARMToken: e.serviceToken,
+		ARM: roundTripper(func(r *http.Request) (*http.Response, error) { return e.arm.Transport().RoundTrip(r) }), ARMToken: e.serviceToken, Web: e.front.Reach(),
 		ProxyURL: func() string { return "http://" + e.front.Addr() }, BundleFile: e.front.BundleFile(), StandIn: cfg.StandIn}); err != nil {
 		return err
 	}
 	if e.arm, err = arm.New(arm.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Tenant: id.Tenant,
 		Subscriptions: []arm.Subscription{{ID: id.Subscription, DisplayName: "lazulite"}},
-		Providers:     append(append(passiveProviders(e.blob, id.Tenant), e.vms.Providers()...), e.containers.Provider(), e.aml.Provider()),
+		Providers:     append(slices.Concat(passiveProviders(e.blob, id.Tenant), e.vms.Providers(), e.clusters.Providers()), e.containers.Provider(), e.aml.Provider()),
 		Authenticate:  e.authenticate}); err != nil {
 		return err
 	}
 	e.manager = e.arm
 	if cfg.Around != nil {
 		e.manager = cfg.Around(e.arm)
+	}
+	e.learning = e.aml
+	switch cfg.Faults {
+	case "":
+	case "unkind":
+		h := unkind.New(unkind.Config{Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 1))})
+		e.manager, e.learning = h.Handler(e.manager), h.Handler(e.learning)
+	default:
+		return fmt.Errorf("emulator: there are no faults %q: they are \"unkind\"", cfg.Faults)
 	}
 	return nil
 }
@@ -230,6 +246,9 @@ func (e *Emulator) Open(ctx context.Context) error {
 	if err := e.vms.Open(ctx); err != nil {
 		return fmt.Errorf("emulator: virtual machines: %w", err)
 	}
+	if err := e.clusters.Open(ctx); err != nil {
+		return fmt.Errorf("emulator: clusters: %w", err)
+	}
 	if err := e.containers.Open(ctx); err != nil {
 		return fmt.Errorf("emulator: container groups: %w", err)
 	}
@@ -266,6 +285,9 @@ func (e *Emulator) Close(ctx context.Context) error {
 		}
 		if e.arm != nil {
 			errs = append(errs, e.arm.Close(ctx))
+		}
+		if e.clusters != nil {
+			errs = append(errs, e.clusters.Close(ctx))
 		}
 		if e.containers != nil {
 			errs = append(errs, e.containers.Close(ctx))

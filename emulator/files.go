@@ -12,7 +12,7 @@ import (
 )
 
 // share is the folder of a file share, for a fake to mount in a container: see
-// blob.Service.Share. What it refuses is a *blob.Error, whose text begins with Azure's code.
+// blob.Service.Share. What it refuses is a *blob.Error, whose text is "blob: CODE: message".
 func (e *Emulator) share(ctx context.Context, account, key, share string) (dir string, err error) {
 	return e.blob.Share(ctx, account, key, share)
 }

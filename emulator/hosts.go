@@ -17,7 +17,7 @@ func (e *Emulator) hosts() []front.Host {
 	authority := http.Handler(e.authority)
 	// The door is made before what is behind it: its bundle is what runs have to trust.
 	manager := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.manager.ServeHTTP(w, r) })
-	learning := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.aml.ServeHTTP(w, r) })
+	learning := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.learning.ServeHTTP(w, r) })
 	sockets := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.containers.ServeHTTP(w, r) })
 	dial := func(ctx context.Context, name, port string) (net.Conn, error) {
 		return e.containers.Dial(ctx, name, port)

@@ -3,8 +3,8 @@
 // operations followed as clients follow them, and a list of everything created
 // so that it can be deleted again.
 //
-// It is no SDK: it hides no status, follows no redirect and retries nothing by
-// itself, because the one who judges an implementation must see each answer as
+// It is no SDK: it hides no status, follows no redirect and retries nothing but
+// what was throttled, because the one who judges an implementation must see each answer as
 // it was given.
 package wire
 
@@ -189,8 +189,21 @@ type Response struct {
 	Truncated bool
 }
 
-// Do sends one request. The error is about the way (no connection, no token, no end in time), never about the status.
+// Do sends one request, again after 429 as Retry-After asks, for a service may
+// always throttle. The error is about the way (no connection, no token, no end in time), never about the status.
 func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
+	for tries := 1; ; tries++ {
+		resp, err := c.once(ctx, r)
+		if err != nil || resp.Status != http.StatusTooManyRequests || resp.Header.Get("Retry-After") == "" || tries > faultsMost {
+			return resp, err
+		}
+		if err := c.Wait(ctx, c.Pause(resp)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (c *Client) once(ctx context.Context, r Request) (*Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Request)
 	defer cancel()
 	body, ctype, err := encode(r.Body)

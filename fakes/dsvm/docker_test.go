@@ -155,6 +155,40 @@ func TestVMInContainer(t *testing.T) {
 	}
 }
 
+// A machine has a Docker of its own, for every user; what it is to run always comes up with the machine.
+func TestDockerOnAVM(t *testing.T) {
+	w, e := newDockerWorld(t)
+	vm := compute + "vm1"
+	w.must(vm, vmBody("Standard_DS1_v2", w.nets("vm1"), withPassword))
+	w.settle()
+	if w.ssh("vm1", "command -v docker || true") == "" {
+		t.Skip("the base image has no docker command: lazulite images build makes it anew")
+	}
+	const run = "docker run --rm -v $PWD:/here -v /tmp/in:/in " + docker.BaseImage
+	for _, s := range [][2]string{
+		{"mkdir /tmp/in; echo given >/tmp/in/f; " + run + " sh -c 'cat /in/f; echo made >/here/out'; cat out", "given\nmade"},
+		{"docker run -d --init --restart always --name web " + docker.BaseImage + " python3 -m http.server 8000 >/dev/null; curl -s --retry 20 --retry-connrefused -o /dev/null -w '%{http_code}' http://127.0.0.1:8000", "200"},
+	} {
+		if got := w.ssh("vm1", s[0]); got != s[1] {
+			t.Errorf("%s: %q, want %q", s[0], got, s[1])
+		}
+	}
+	for _, action := range []string{"deallocate", "start"} {
+		if err := w.act(vm, action); err != nil {
+			t.Fatal(action, err)
+		}
+		w.settle()
+	}
+	if got := w.ssh("vm1", "cat /tmp/in/f; curl -s --retry 20 --retry-connrefused -o /dev/null -w '%{http_code}' http://127.0.0.1:8000"); got != "given\n200" {
+		t.Errorf("started again: %q", got)
+	}
+	w.delete(vm)
+	w.settle()
+	if out, err := exec.Command("docker", "ps", "-aq", "--filter", "label=dev.lazulite.instance="+e.Instance()).Output(); err == nil && len(out) > 0 {
+		t.Errorf("deleted, containers are left: %s", out)
+	}
+}
+
 // The logins that others than ARM's PUT make are accounts of the machine, and the firewall stands before its server.
 func TestAccountsInContainer(t *testing.T) {
 	w, _ := newDockerWorld(t)
