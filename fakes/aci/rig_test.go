@@ -315,3 +315,11 @@ func victim(dir, kind string) {
 	fmt.Println("ready")
 	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
 }
+
+// listen serves on a free port until the test ends, and gives its URL.
+func listen(t *testing.T, handler http.Handler) string {
+	t.Helper()
+	s := httptest.NewServer(handler)
+	t.Cleanup(s.Close)
+	return s.URL
+}
