@@ -194,10 +194,12 @@ func (l *launch) lost(ctx context.Context, err error) outcome {
 	if ctx.Err() != nil {
 		return outcome{}
 	}
-	o := failed("NodeLost", "A node of the job was lost: %v.", err)
-	// The node has no container any more, whoever took it.
-	o.unsure = errors.Is(err, engine.ErrStopped)
-	return o
+	for _, pl := range l.places {
+		if ended(pl.node.container) {
+			pl.node.died()
+		}
+	}
+	return failed("NodeLost", "A node of the job was lost: %v.", err)
 }
 
 // prepareAll has the nodes reach each other, and runs the preparation on each.
