@@ -7,7 +7,7 @@ BIN     := bin/lazulite
 export CGO_CFLAGS ?= -O2 -Wno-deprecated-declarations
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build demo test race unit bench lint conformance clients images generate setup clean
+.PHONY: build demo test race unit mutants bench lint conformance clients images generate setup clean
 
 build: setup
 	$(GO) build -trimpath -ldflags="-s -w" -o $(BIN) ./cmd/lazulite
@@ -29,6 +29,10 @@ unit: setup
 # The suite against an emulator of this build, as anybody would run it.
 conformance: build
 	$(BIN) exec -- $(BIN) conform
+
+# Seeds faults in the emulator and asks whether the suite notices: about half an hour.
+mutants: setup
+	LAZULITE_MUTANTS=1 $(GO) test ./conformance/mutants -run TestMutants -v -timeout 120m -args -table $(CURDIR)/docs/mutants.md
 
 bench: build clients
 	scripts/bench

@@ -70,6 +70,9 @@ type Config struct {
 	SSH SSH `json:"ssh"`
 	// VMSize of the machine that the suite creates.
 	VMSize string `json:"vmSize" env:"AMLC_VM_SIZE"`
+	// GPUSize of the machine that the suite creates for the label gpu, and where that size is sold.
+	GPUSize     string `json:"gpuSize" env:"AMLC_GPU_SIZE"`
+	GPULocation string `json:"gpuLocation" env:"AMLC_GPU_LOCATION"`
 
 	// Documents is a folder of Azure's OpenAPI documents, in the layout of
 	// Azure/azure-rest-api-specs. With it, a requirement also fails for an answer
@@ -125,6 +128,8 @@ func NewConfig() Config {
 		Workspace:     "conform",
 		Python:        "python3",
 		VMSize:        "Standard_D2_v2",
+		GPUSize:       "Standard_NC6",
+		GPULocation:   "eastus",
 		SSH:           SSH{Port: 22},
 		Budget:        Budget{Time: time.Hour, Operation: 10 * time.Minute},
 	}
@@ -145,7 +150,7 @@ func (c Config) check() (Config, error) {
 	d := NewConfig()
 	for _, f := range []struct{ have, def *string }{
 		{&c.ResourceGroup, &d.ResourceGroup}, {&c.Location, &d.Location}, {&c.Workspace, &d.Workspace},
-		{&c.Python, &d.Python}, {&c.VMSize, &d.VMSize},
+		{&c.Python, &d.Python}, {&c.VMSize, &d.VMSize}, {&c.GPUSize, &d.GPUSize}, {&c.GPULocation, &d.GPULocation},
 	} {
 		if *f.have == "" {
 			*f.have = *f.def

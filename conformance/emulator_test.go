@@ -5,19 +5,22 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
 	"lazulite.dev/conformance"
 	"lazulite.dev/conformance/openapi/openapitest"
 	"lazulite.dev/emulator"
+	"lazulite.dev/emulator/hardware"
 )
 
 // emulated is an emulator and what the suite is told of it: a URL and credentials, like any other implementation.
 func emulated(t *testing.T, faults string) conformance.Config {
 	t.Helper()
-	e, err := emulator.New(emulator.Config{Dir: t.TempDir(), Faults: faults, Seed: 5, Environment: []string{"PATH=" + os.Getenv("PATH")}})
+	e, err := emulator.New(emulator.Config{Dir: t.TempDir(), Faults: faults, Seed: 5, Environment: []string{"PATH=" + os.Getenv("PATH")}, Hardware: gpus(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,6 +43,17 @@ func emulated(t *testing.T, faults string) conformance.Config {
 	return cfg
 }
 
+// gpus are simulated, where this machine has a compiler for that.
+func gpus(t *testing.T) *hardware.Host {
+	t.Helper()
+	folder, err := hardware.BuildStub(t.Context(), t.TempDir())
+	if err != nil {
+		t.Log(err)
+		return nil
+	}
+	return hardware.New(hardware.Config{Simulation: &hardware.Simulation{Folder: folder, Dir: t.TempDir()}})
+}
+
 // TestEmulator runs the whole suite against the emulator, through its door.
 func TestEmulator(t *testing.T) {
 	cfg := emulated(t, "")
@@ -59,6 +73,7 @@ func TestEmulator(t *testing.T) {
 		t.Errorf("only %d requirements passed", n)
 	}
 	creates(t, rep)
+	fidelity(t, rep)
 	for _, left := range rep.Left {
 		t.Error("left behind:", left)
 	}
@@ -111,6 +126,40 @@ func creates(t *testing.T, rep conformance.Report) {
 	for id, types := range seen {
 		if !reflect.DeepEqual(planned[id], types) {
 			t.Errorf("%s created %q, creates.json has %q: go test ./conformance -run TestEmulator -update", id, types, planned[id])
+		}
+	}
+}
+
+// fidelity holds docs/fidelity.md, which README's claims rest on, against this
+// run: a line that nothing witnessed any more is a false claim.
+func fidelity(t *testing.T, rep conformance.Report) {
+	t.Helper()
+	file := filepath.Join("..", "docs", "fidelity.md")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, _, ok := strings.Cut(string(b), "| operation |")
+	if !ok {
+		t.Fatalf("%s has no table", file)
+	}
+	var table strings.Builder
+	if err := conformance.WriteFidelity(&table, conformance.Fidelity(rep)); err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(file, []byte(head+table.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	now := map[string]bool{}
+	for _, line := range strings.Split(table.String(), "\n") {
+		now[line] = true
+	}
+	for _, line := range strings.Split(string(b)[len(head):], "\n") {
+		if !now[line] {
+			t.Errorf("this run did not witness (go test ./conformance -run TestEmulator -update, if that is right): %s", line)
 		}
 	}
 }

@@ -33,6 +33,8 @@ type Result struct {
 	Detail string `json:"detail,omitempty"`
 	// Created are the types of what it created, or used and would have created.
 	Created []string `json:"created,omitempty"`
+	// Observed are the operations that were seen answered.
+	Observed []Observed `json:"observed,omitempty"`
 	// Seconds that it took.
 	Seconds float64 `json:"seconds"`
 }

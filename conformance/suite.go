@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
+	"net/url"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -30,7 +32,7 @@ func specs() []spec {
 	for _, part := range [][]spec{
 		authSpecs(), groupSpecs(), requestSpecs(), resourceSpecs(), deploymentSpecs(),
 		workspaceSpecs(), historySpecs(), metricSpecs(), artifactSpecs(), snapshotSpecs(), modelSpecs(),
-		localSpecs(), vmSpecs(), deletionSpecs(),
+		localSpecs(), vmSpecs(), gpuSpecs(), deletionSpecs(),
 	} {
 		all = append(all, part...)
 	}
@@ -42,6 +44,7 @@ type suite struct {
 	cfg     Config
 	client  *wire.Client
 	watch   *openapi.Watch // nil without documents
+	seen    *observer
 	filter  types.LabelFilter
 	byID    map[string]Requirement
 	started time.Time
@@ -65,7 +68,17 @@ func newSuite(cfg Config) (*suite, error) {
 		if su.watch, err = openapi.NewWatch(docs); err != nil {
 			return nil, err
 		}
-		wired.Watch = su.watch.Transport
+	}
+	endpoint, err := url.Parse(cfg.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	wired.Watch = func(base http.RoundTripper) http.RoundTripper {
+		if su.watch != nil {
+			base = su.watch.Transport(base)
+		}
+		su.seen = &observer{base: base, endpoint: endpoint.Host, seen: map[Observed]bool{}}
+		return su.seen
 	}
 	su.client, err = wire.New(wired)
 	if err != nil {
@@ -168,7 +181,7 @@ func (su *suite) execute(ctx context.Context, sp spec) (res Result) {
 	}
 	su.spent += req.Cost
 	h, created := su.call(ctx, sp)
-	res.Created = created
+	res.Created, res.Observed = created, su.seen.take()
 	if h != nil {
 		res.Status, res.Detail = h.status, wire.Redact(h.detail)
 	}

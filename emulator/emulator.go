@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,6 +35,7 @@ import (
 	"lazulite.dev/emulator/store"
 	"lazulite.dev/emulator/unkind"
 	"lazulite.dev/fakes/aci"
+	"lazulite.dev/fakes/batchai"
 	"lazulite.dev/fakes/dsvm"
 	"lazulite.dev/fakes/hdinsight"
 )
@@ -56,7 +58,7 @@ type Config struct {
 	// data folder to keep its own in, or else processes of this host.
 	Engine     engine.Engine
 	MakeEngine func(dir string) (engine.Engine, error)
-	// Hardware; nil: this host.
+	// Hardware; nil: this host. Sizes that have GPUs start without where it has none free, and say so.
 	Hardware *hardware.Host
 	// Environment is NAME=value of what machines on the process engine have of
 	// this host: PATH, PYENV_ROOT, PIP_* and the like. Empty: a plain PATH.
@@ -90,7 +92,8 @@ type Emulator struct {
 	engine     engine.Engine
 	vms        *dsvm.Fake
 	containers *aci.Fake
-	clusters   *hdinsight.Fake
+	clusters   *batchai.Fake
+	hadoop     *hdinsight.Fake
 	aml        *aml.Service
 	arm        *arm.Engine
 	front      *front.Front
@@ -174,25 +177,26 @@ func (e *Emulator) build() error {
 		e.engine = process
 	}
 	if cfg.Hardware == nil {
-		cfg.Hardware = hardware.New(hardware.Config{})
+		cfg.Hardware = hardware.New(hardware.Config{WithoutGPUs: true})
 	}
 	e.vms = dsvm.New(dsvm.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "machines"),
 		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 0)), Lifecycle: cfg.Lifecycle, Hardware: cfg.Hardware, Environment: cfg.Environment,
 		Transport: e.front.Reach(), KeepLog: e.keepLog, Logger: e.log})
+	e.clusters = e.newClusters(cfg.Hardware)
 	e.containers = aci.New(aci.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "containers"),
-		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 1)), Hardware: cfg.Hardware, Network: e.network, Environment: cfg.Environment, Tenant: id.Tenant, Logger: e.log})
-	e.clusters = hdinsight.New(hdinsight.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "clusters"),
+		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 1)), Hardware: cfg.Hardware, Network: e.network, Share: e.groupShare, Environment: cfg.Environment, Tenant: id.Tenant, Logger: e.log})
+	e.hadoop = hdinsight.New(hdinsight.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "hadoop"),
 		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 2)), Lifecycle: cfg.Lifecycle, Hardware: cfg.Hardware, Spark: cfg.Spark, Image: cfg.SparkImage,
 		Network: e.network, Storage: e.clusterStorage, Transport: e.front.Reach(), Logger: e.log})
 	if e.aml, err = aml.New(aml.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Blob: e.blob, Dir: filepath.Join(e.dir, "runs"),
 		Tenant: id.Tenant, Issue: e.authority.Issue, Verify: e.authority.Verify,
-		ARM: roundTripper(func(r *http.Request) (*http.Response, error) { return e.arm.Transport().RoundTrip(r) }), ARMToken: e.serviceToken,
+		ARM: roundTripper(func(r *http.Request) (*http.Response, error) { return e.arm.Transport().RoundTrip(r) }), ARMToken: e.serviceToken, Web: e.front.Reach(),
 		ProxyURL: func() string { return "http://" + e.front.Addr() }, BundleFile: e.front.BundleFile(), StandIn: cfg.StandIn}); err != nil {
 		return err
 	}
 	if e.arm, err = arm.New(arm.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Tenant: id.Tenant,
 		Subscriptions: []arm.Subscription{{ID: id.Subscription, DisplayName: "lazulite"}},
-		Providers:     append(append(passiveProviders(e.blob, id.Tenant), e.vms.Providers()...), e.containers.Provider(), e.clusters.Provider(), e.aml.Provider()),
+		Providers:     append(slices.Concat(passiveProviders(e.blob, id.Tenant), e.vms.Providers(), e.clusters.Providers()), e.containers.Provider(), e.hadoop.Provider(), e.aml.Provider()),
 		Authenticate:  e.authenticate}); err != nil {
 		return err
 	}
@@ -250,11 +254,14 @@ func (e *Emulator) Open(ctx context.Context) error {
 	if err := e.vms.Open(ctx); err != nil {
 		return fmt.Errorf("emulator: virtual machines: %w", err)
 	}
+	if err := e.clusters.Open(ctx); err != nil {
+		return fmt.Errorf("emulator: clusters: %w", err)
+	}
 	if err := e.containers.Open(ctx); err != nil {
 		return fmt.Errorf("emulator: container groups: %w", err)
 	}
-	if err := e.clusters.Open(ctx); err != nil {
-		return fmt.Errorf("emulator: clusters: %w", err)
+	if err := e.hadoop.Open(ctx); err != nil {
+		return fmt.Errorf("emulator: HDInsight: %w", err)
 	}
 	if left := engine.AdopterOf(e.engine); left != nil {
 		if err := left.Sweep(ctx); err != nil {
@@ -289,6 +296,9 @@ func (e *Emulator) Close(ctx context.Context) error {
 		}
 		if e.arm != nil {
 			errs = append(errs, e.arm.Close(ctx))
+		}
+		if e.hadoop != nil {
+			errs = append(errs, e.hadoop.Close(ctx))
 		}
 		if e.clusters != nil {
 			errs = append(errs, e.clusters.Close(ctx))

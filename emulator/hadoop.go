@@ -57,7 +57,7 @@ func (e *Emulator) clusterStorage(ctx context.Context, host, key, container stri
 
 // dialCluster connects to the SSH server that a cluster's name stands for.
 func (e *Emulator) dialCluster(ctx context.Context, name, port string) (net.Conn, error) {
-	address, at, ok := e.clusters.Resolve(name)
+	address, at, ok := e.hadoop.Resolve(name)
 	if !ok || port != "22" && port != strconv.Itoa(at) {
 		return nil, errors.New("there is no such cluster, or it does not listen on port " + port)
 	}

@@ -39,7 +39,7 @@ func (e *Emulator) hosts() []front.Host {
 		{Pattern: "**." + aci.Domain, Dial: dial},
 		{Pattern: aci.Addresses, Dial: dial},
 		// The gateways of clusters, and their nodes' SSH.
-		{Pattern: "**.azurehdinsight.net", Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.clusters.Gateway().ServeHTTP(w, r) }), Tunnel: e.dialCluster},
+		{Pattern: "**.azurehdinsight.net", Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.hadoop.Gateway().ServeHTTP(w, r) }), Tunnel: e.dialCluster},
 		{Pattern: "localhost", Handler: http.HandlerFunc(e.serveLocal)},
 		{Pattern: "127.0.0.1", Handler: http.HandlerFunc(e.serveLocal)},
 		{Pattern: "[::1]", Handler: http.HandlerFunc(e.serveLocal)},

@@ -3,6 +3,7 @@ package emulator
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
@@ -19,7 +20,6 @@ type passive struct {
 	namespace, name string
 	versions        arm.Versions
 	put             arm.LRO
-	states          *arm.States
 	rule            *regexp.Regexp
 	ruleText        string
 	// taken is the refusal of a name that another has, where a name is a host in the whole cloud.
@@ -27,8 +27,6 @@ type passive struct {
 	// fill completes properties on create and update; old is nil on create.
 	fill func(r *arm.Resource, old, p map[string]any)
 }
-
-var batchAIStates = &arm.States{Creating: "creating", Updating: "updating", Deleting: "deleting", Succeeded: "succeeded", Failed: "failed", Canceled: "canceled"}
 
 var passives = []passive{
 	{
@@ -77,15 +75,20 @@ var passives = []passive{
 			}
 		},
 	},
-	{
-		namespace: "Microsoft.BatchAI", name: "workspaces", versions: arm.Versions{From: "2018-05-01"}, put: arm.LRO{Status: http.StatusOK}, states: batchAIStates,
-		rule: regexp.MustCompile(`^[-\w]{1,64}$`), ruleText: "1 to 64 letters, digits, hyphens and underscores",
+}
+
+// userIdentities are identities of a tenant, which machines and containers can
+// be given: they have their ids, and no rights.
+func userIdentities(tenant string) passive {
+	return passive{
+		namespace: "Microsoft.ManagedIdentity", name: "userAssignedIdentities", versions: arm.Versions{From: "2015-08-31-preview"}, put: arm.LRO{Self: true},
 		fill: func(r *arm.Resource, old, p map[string]any) {
-			stamp := r.Created.UTC().Format("2006-01-02T15:04:05.000Z")
-			keep(old, p, "creationTime", stamp)
-			keep(old, p, "provisioningStateTransitionTime", stamp)
+			keep(old, p, "principalId", uuid.NewString())
+			keep(old, p, "clientId", uuid.NewString())
+			p["tenantId"] = tenant
+			p["clientSecretUrl"] = fmt.Sprintf("https://control-%s.identity.azure.net%s/credentials?tid=%s&oid=%s&aid=%s", r.Location, r.ID, tenant, p["principalId"], p["clientId"])
 		},
-	},
+	}
 }
 
 // keep carries a server-made value over from old, or sets it the first time.
@@ -99,7 +102,7 @@ func keep(old, p map[string]any, field string, fresh any) {
 // passiveProviders declares them, and the storage accounts, whose data plane is real.
 func passiveProviders(b *blob.Service, tenant string) []arm.Provider {
 	providers := []arm.Provider{storageProvider(b, tenant)}
-	for _, row := range passives {
+	for _, row := range append([]passive{userIdentities(tenant)}, passives...) {
 		providers = append(providers, arm.Provider{Namespace: row.namespace, Registered: true, Types: []arm.Type{row.declare()}})
 	}
 	return providers
@@ -108,7 +111,7 @@ func passiveProviders(b *blob.Service, tenant string) []arm.Provider {
 func (row passive) declare() arm.Type {
 	return arm.Type{
 		Name: row.namespace + "/" + row.name, Versions: row.versions, Tracked: true,
-		PutNew: row.put, PutOld: row.put, States: row.states,
+		PutNew: row.put, PutOld: row.put,
 		Admit: func(ctx context.Context, v arm.View, _ arm.Call, old, next *arm.Resource) error {
 			if row.rule != nil && !row.rule.MatchString(next.ID.Name()) {
 				return &arm.Error{Status: http.StatusBadRequest, Code: "InvalidResourceName", Target: "name",

@@ -60,7 +60,7 @@ func (m *Main) demo(ctx context.Context) error {
 			return err
 		}
 	}
-	return m.withEnv(ctx, func(ctx context.Context, vars []emulator.Var) error {
+	return m.withEnv(ctx, upFlags{engine: "process"}, func(ctx context.Context, vars []emulator.Var) error {
 		return m.child(ctx, vars, []string{interpreter, "-W", "ignore", filepath.Join(folder, "demo.py")})
 	})
 }

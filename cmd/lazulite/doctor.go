@@ -191,22 +191,28 @@ func (m *Main) examineSpark() finding {
 }
 
 func examineGPU() finding {
-	f := finding{Name: "gpu", For: "GPU sizes that really have one"}
+	f := finding{Name: "gpu", For: "GPU sizes that really have one; without it they run on the CPU, and say so"}
+	simulated := "; up --gpus simulated shows some that compute nothing"
+	if _, err := exec.LookPath("cc"); err != nil {
+		simulated += ", once there is a C compiler (apt-get install gcc)"
+	}
 	if sees, why := hardware.SeesGPUs(); !sees {
-		f.Detail, f.Mend = why, "build lazulite with cgo (CGO_ENABLED=1 and a C compiler)"
+		f.Detail, f.Mend = why+simulated, "build lazulite with cgo (CGO_ENABLED=1 and a C compiler)"
 		return f
 	}
 	gpus, err := hardware.New(hardware.Config{}).GPUs()
 	switch {
 	case err != nil:
-		f.Detail = err.Error()
+		f.Detail = err.Error() + simulated
 	case len(gpus) == 0:
-		f.Detail = "none"
+		f.Detail = "none" + simulated
 	default:
 		f.OK = true
+		var each []string
 		for _, g := range gpus {
-			f.Detail += g.Model + " "
+			each = append(each, fmt.Sprintf("%d: %s, %d MB (%s)", g.Index, g.Model, g.MemoryMB, g.UUID))
 		}
+		f.Detail = strings.Join(each, "; ")
 	}
 	return f
 }

@@ -68,20 +68,24 @@ func printEnv(w io.Writer, vars []emulator.Var, format string) error {
 }
 
 func (m *Main) execCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "exec -- COMMAND [ARG...]", Short: "Run a command with that environment, on an ephemeral emulator if none is up",
+	var f upFlags
+	cmd := &cobra.Command{
+		Use: "exec [FLAGS] -- COMMAND [ARG...]", Short: "Run a command with that environment, on an ephemeral emulator if none is up",
 		Args:                  cobra.MinimumNArgs(1),
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return m.withEnv(cmd.Context(), func(ctx context.Context, vars []emulator.Var) error {
+			return m.withEnv(cmd.Context(), f, func(ctx context.Context, vars []emulator.Var) error {
 				return m.child(ctx, vars, args)
 			})
 		},
 	}
+	f.life(cmd.Flags(), "process")
+	return cmd
 }
 
-// withEnv calls do with the environment of the running emulator, or of one that lives for the call.
-func (m *Main) withEnv(ctx context.Context, do func(context.Context, []emulator.Var) error) (err error) {
+// withEnv calls do with the environment of the running emulator, or of one that
+// lives for the call, which alone the flags are of.
+func (m *Main) withEnv(ctx context.Context, f upFlags, do func(context.Context, []emulator.Var) error) (err error) {
 	in, err := m.find(ctx)
 	if err == nil {
 		return do(ctx, in.env())
@@ -89,11 +93,11 @@ func (m *Main) withEnv(ctx context.Context, do func(context.Context, []emulator.
 	if !errors.Is(err, errDown) {
 		return err
 	}
-	standIn, err := m.standIn("")
+	cfg, err := m.config(ctx, f, slog.New(slog.NewTextHandler(m.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
 		return err
 	}
-	e, err := emulator.New(emulator.Config{Environment: m.machineEnv(), StandIn: standIn, Spark: m.sparkDir(), Logger: slog.New(slog.NewTextHandler(m.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	e, err := emulator.New(cfg)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"lazulite.dev/emulator"
 	"lazulite.dev/emulator/engine"
@@ -29,7 +30,7 @@ const nullSignal = syscall.Signal(0)
 type upFlags struct {
 	ephemeral, offline, detach, verbose bool
 	listen, engine, lifecycle, faults   string
-	dockerHost, imageMap                string
+	dockerHost, imageMap, gpus          string
 	also                                []string
 	seed                                int64
 	readyFD                             int
@@ -52,18 +53,39 @@ func (m *Main) upCommand() *cobra.Command {
 	fl.BoolVar(&f.ephemeral, "ephemeral", false, "keep nothing: state in a temporary folder that goes with the emulator")
 	fl.StringVar(&f.listen, "listen", defaultListen, "host:port of the one port that speaks proxy, TLS and management")
 	fl.StringSliceVar(&f.also, "also", nil, "more host:port to listen on, such as 127.0.0.1:443")
-	fl.StringVar(&f.engine, "engine", "auto", "what machines run on: auto, process, docker or simulated")
-	fl.StringVar(&f.dockerHost, "docker-host", "", "where Docker listens (default: DOCKER_HOST, then Docker's own sockets)")
-	fl.StringVar(&f.imageMap, "map", "", "JSON file of image names and the images that stand for them (see lazulite images)")
-	fl.StringVar(&f.lifecycle, "lifecycle", "fast", "how long things take: fast (no delays), real (as Azure did) or chaos")
-	fl.StringVar(&f.faults, "faults", "", "unkind: answer as Azure may and seldom does (shuffled and unknown JSON members, late ends, 429, missing headers), to test clients")
-	fl.Int64Var(&f.seed, "seed", 0, "seed of all randomness (0: from the clock, and printed)")
-	fl.BoolVar(&f.offline, "offline", false, "refuse every host that is not emulated")
+	f.life(fl, "auto")
 	fl.BoolVar(&f.detach, "detach", false, "return when the first request would be answered")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "log every request")
 	fl.IntVar(&f.readyFD, "ready-fd", 0, "file descriptor to tell readiness on")
 	_ = fl.MarkHidden("ready-fd")
 	return cmd
+}
+
+// life are the flags of every emulator, long-lived or not.
+func (f *upFlags) life(fl *pflag.FlagSet, engine string) {
+	fl.StringVar(&f.engine, "engine", engine, "what machines run on: auto, process, docker or simulated")
+	fl.StringVar(&f.dockerHost, "docker-host", "", "where Docker listens (default: DOCKER_HOST, then Docker's own sockets)")
+	fl.StringVar(&f.imageMap, "map", "", "JSON file of image names and the images that stand for them (see lazulite images)")
+	fl.StringVar(&f.gpus, "gpus", "auto", "GPUs of the sizes that have some: auto (this machine's), none, simulated (shown, they compute nothing), or so many: simulated=K80:4,V100:1")
+	fl.StringVar(&f.lifecycle, "lifecycle", "fast", "how long things take: fast (no delays), real (as Azure did) or chaos")
+	fl.StringVar(&f.faults, "faults", "", "unkind: answer as Azure may and seldom does (shuffled and unknown JSON members, late ends, 429, missing headers), to test clients")
+	fl.Int64Var(&f.seed, "seed", 0, "seed of all randomness (0: from the clock, and printed)")
+	fl.BoolVar(&f.offline, "offline", false, "refuse every host that is not emulated")
+}
+
+// config of an emulator by its flags.
+func (m *Main) config(ctx context.Context, f upFlags, logger *slog.Logger) (emulator.Config, error) {
+	standIn, err := m.standIn(f.imageMap)
+	if err != nil {
+		return emulator.Config{}, err
+	}
+	host, err := m.hardware(ctx, f.gpus)
+	if err != nil {
+		return emulator.Config{}, err
+	}
+	return emulator.Config{Listen: f.listen, Also: f.also, Seed: f.seed, Lifecycle: f.lifecycle, Faults: f.faults, Offline: f.offline, Environment: m.machineEnv(), Logger: logger,
+		StandIn: standIn, Hardware: host, Spark: m.sparkDir(), SparkImage: sparkImage,
+		MakeEngine: func(dir string) (engine.Engine, error) { return m.pickEngine(ctx, f, logger, dir) }}, nil
 }
 
 func (m *Main) up(ctx context.Context, f upFlags) (err error) {
@@ -84,15 +106,12 @@ func (m *Main) up(ctx context.Context, f upFlags) (err error) {
 		level = slog.LevelDebug
 	}
 	logger := slog.New(slog.NewTextHandler(m.Stderr, &slog.HandlerOptions{Level: level}))
-	standIn, err := m.standIn(f.imageMap)
+	cfg, err := m.config(ctx, f, logger)
 	if err != nil {
 		return err
 	}
-	cfg := emulator.Config{Listen: f.listen, Also: f.also, Dir: m.dir(), Seed: f.seed, Lifecycle: f.lifecycle, Faults: f.faults, Offline: f.offline, Environment: m.machineEnv(), Logger: logger,
-		StandIn: standIn, Spark: m.sparkDir(), SparkImage: sparkImage,
-		MakeEngine: func(dir string) (engine.Engine, error) { return m.pickEngine(ctx, f, logger, dir) }}
-	if f.ephemeral {
-		cfg.Dir = ""
+	if !f.ephemeral {
+		cfg.Dir = m.dir()
 	}
 	e, err := emulator.New(cfg)
 	if err != nil {
@@ -145,7 +164,7 @@ func (m *Main) detach(ctx context.Context, f upFlags) error {
 		return err
 	}
 	defer func() { _ = r.Close() }()
-	args := []string{"up", "--data", m.dir(), "--listen", f.listen, "--engine", f.engine, "--docker-host", f.dockerHost, "--map", f.imageMap, "--lifecycle", f.lifecycle, "--faults", f.faults,
+	args := []string{"up", "--data", m.dir(), "--listen", f.listen, "--engine", f.engine, "--docker-host", f.dockerHost, "--map", f.imageMap, "--gpus", f.gpus, "--lifecycle", f.lifecycle, "--faults", f.faults,
 		"--seed", fmt.Sprint(f.seed), "--ready-fd", "3", fmt.Sprintf("--ephemeral=%t", f.ephemeral), fmt.Sprintf("--offline=%t", f.offline), fmt.Sprintf("--verbose=%t", f.verbose)}
 	for _, a := range f.also {
 		args = append(args, "--also", a)

@@ -122,8 +122,13 @@ func (c *comparison) headers(rec, live Answer) {
 		case got == "":
 			c.differ("header", k, c.pattern(want), "none")
 		default:
-			if !strings.EqualFold(c.pattern(want), c.pattern(got)) {
-				c.differ("header", k, c.pattern(want), c.pattern(got))
+			want, got = c.pattern(want), c.pattern(got)
+			switch {
+			case strings.EqualFold(want, got):
+			case drifted(k, want, got) != "":
+				c.note("header", k, want, got+" ("+drifted(k, want, got)+")")
+			default:
+				c.differ("header", k, want, got)
 			}
 		}
 	}

@@ -36,6 +36,7 @@ type player struct {
 	cassette Cassette
 	requests []Request
 	learned  *learned
+	keys     map[string]string // of storage accounts
 	pending  map[string]*operation
 	// watched are the polls that were played once and go on with new times in their filters.
 	watched map[string]bool
@@ -83,7 +84,7 @@ func Run(ctx context.Context, cfg Config, files []string) (Report, error) {
 			rep.Files = append(rep.Files, File{Name: f, Error: err.Error()})
 			continue
 		}
-		p := &player{cfg: cfg, client: client, host: u.Host, cassette: c, learned: newLearned(c, cfg.Subscription), pending: map[string]*operation{}, watched: map[string]bool{}}
+		p := &player{cfg: cfg, client: client, host: u.Host, cassette: c, learned: newLearned(c, cfg.Subscription), keys: map[string]string{}, pending: map[string]*operation{}, watched: map[string]bool{}}
 		rep.Files = append(rep.Files, p.play(limit))
 	}
 	rep.sum()
@@ -167,8 +168,8 @@ func (p *player) unplayable(ctx context.Context, e Exchange) string {
 		return "the recorded URL is none"
 	case e.Answer.Status >= 500:
 		return fmt.Sprintf("the recorded answer, %d, is a fault of that day", e.Answer.Status)
-	case strings.HasSuffix(u.Hostname(), ".core.windows.net"):
-		return "a storage request, whose shared key signature was not recorded"
+	case storageAccount(u) != "":
+		return p.unsigned(u)
 	case !isARM(u.Host):
 		return "not a request to ARM but to " + u.Host
 	}
@@ -224,10 +225,14 @@ func (p *player) exchange(ctx context.Context, first, last int, req *Request) {
 		req.Outcome = Differs
 	}
 	p.learned.from(want, got)
+	p.keep(e, got)
 	p.begin(want, got)
 }
 
 func (p *player) send(ctx context.Context, e Exchange) (*wire.Response, error) {
+	if u, err := url.Parse(e.URL); err == nil && storageAccount(u) != "" {
+		return p.sendStorage(ctx, e, u)
+	}
 	r := wire.Request{Method: e.Method, URL: p.local(e.URL), Header: http.Header{}}
 	if e.Body != "" {
 		r.Body = p.learned.apply(e.Body)

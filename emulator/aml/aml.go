@@ -12,8 +12,9 @@
 // versions.go, what 1.61 asks of the data plane is routes beside those of 2018
 // over the same records, so that each reads what the other wrote.
 //
-// It is not AML in full: HyperDrive, pipelines, AutoML, images and web
-// services answer as not supported.
+// Models are deployed by package serving, as container groups.
+//
+// It is not AML in full: HyperDrive, pipelines and AutoML answer as not supported.
 package aml
 
 import (
@@ -31,6 +32,7 @@ import (
 	"lazulite.dev/emulator/aml/execution"
 	"lazulite.dev/emulator/aml/history"
 	"lazulite.dev/emulator/aml/plane"
+	"lazulite.dev/emulator/aml/serving"
 	"lazulite.dev/emulator/arm"
 	"lazulite.dev/emulator/blob"
 	"lazulite.dev/emulator/clock"
@@ -57,6 +59,8 @@ type Config struct {
 	// computes, and ARMToken gives the bearer token for it.
 	ARM      http.RoundTripper
 	ARMToken func(ctx context.Context) (string, error)
+	// Web reaches what Azure's public names and addresses lead to: deployed services among it.
+	Web http.RoundTripper
 	// ProxyURL is the CONNECT proxy through which a run reaches the emulator,
 	// and BundleFile the PEM file that it has to trust.
 	ProxyURL   func() string
@@ -73,6 +77,7 @@ type Service struct {
 	history   *history.Service
 	assets    *assets.Service
 	execution *execution.Service
+	serving   *serving.Service
 	// engine is set by Open: the engine needs Provider first.
 	engine atomic.Pointer[arm.Engine]
 }
@@ -95,10 +100,14 @@ func New(cfg Config) (*Service, error) {
 		Runs: s.history, Assets: s.assets, Computes: s, ARM: armCaller{s}, ProxyURL: cfg.ProxyURL, BundleFile: cfg.BundleFile, StandIn: cfg.StandIn, Endpoint: func(ws plane.Workspace) string { return experimentsURL(ws.Location) }}); err != nil {
 		return nil, err
 	}
+	if s.serving, err = serving.New(serving.Config{Store: cfg.Store, Clock: cfg.Clock, Logger: s.log, Blob: cfg.Blob, Assets: s.assets, ARM: armCaller{s}, Web: cfg.Web}); err != nil {
+		return nil, err
+	}
 	s.mux = plane.NewMux(plane.Config{Clock: cfg.Clock, Verify: cfg.Verify, Find: s.workspace}, s.log)
 	s.history.Register(s.mux)
 	s.assets.Register(s.mux)
 	s.execution.Register(s.mux)
+	s.serving.Register(s.mux)
 	return s, nil
 }
 
@@ -108,12 +117,15 @@ func (s *Service) Open(ctx context.Context, engine *arm.Engine) error {
 	if err := s.history.Open(ctx); err != nil {
 		return err
 	}
-	return s.execution.Open(ctx)
+	if err := s.execution.Open(ctx); err != nil {
+		return err
+	}
+	return s.serving.Open(ctx)
 }
 
-// Close lets go of the runs; they are taken up again by the next Open.
+// Close lets go of the runs and of the deployments; they are taken up again by the next Open.
 func (s *Service) Close(ctx context.Context) error {
-	return errors.Join(s.execution.Close(ctx), s.history.Close(ctx))
+	return errors.Join(s.serving.Close(ctx), s.execution.Close(ctx), s.history.Close(ctx))
 }
 
 // ServeHTTP answers the data plane's host names: {region}.experiments.azureml.net,

@@ -49,6 +49,7 @@ func newWorld(t *testing.T) *world {
 		Verify:   func(context.Context, string, ...string) (aad.Claims, error) { return aad.Claims{}, nil },
 		ARM:      trip(func(r *http.Request) (*http.Response, error) { return w.arm.Transport().RoundTrip(r) }),
 		ARMToken: func(context.Context) (string, error) { return "token", nil },
+		Web:      http.DefaultTransport,
 	})
 	must(t, err)
 	sizes := arm.Query{Method: http.MethodGet, Pattern: "locations/{location}/vmSizes", Versions: arm.Versions{From: "2018-06-01"},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"lazulite.dev/emulator/aml/execution"
 	"lazulite.dev/emulator/arm"
@@ -17,7 +18,7 @@ import (
 const managementHost = "https://management.azure.com"
 
 // armCall sends one request to the resource manager and decodes the answer
-// into out (nil: dropped). An ARM error comes back as the *arm.Error that it was.
+// into out (nil: dropped); path may have a query. An ARM error comes back as the *arm.Error that it was.
 func (s *Service) armCall(ctx context.Context, method, path, version string, body, out any) error {
 	var payload io.Reader
 	if body != nil {
@@ -27,7 +28,11 @@ func (s *Service) armCall(ctx context.Context, method, path, version string, bod
 		}
 		payload = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, managementHost+path+"?api-version="+version, payload)
+	separator := "?"
+	if strings.Contains(path, separator) {
+		separator = "&"
+	}
+	req, err := http.NewRequestWithContext(ctx, method, managementHost+path+separator+"api-version="+version, payload)
 	if err != nil {
 		return fmt.Errorf("aml: %s %s: %w", method, path, err)
 	}

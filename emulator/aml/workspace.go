@@ -199,7 +199,7 @@ func (w workspaceReconciler) Reconcile(ctx context.Context, _ arm.View, r *arm.R
 	if !r.Deleting {
 		return arm.Result{Done: true}, w.s.assets.Provision(ctx, ws)
 	}
-	err = errors.Join(w.s.execution.DeleteWorkspace(ctx, ws), w.s.history.DeleteWorkspace(ctx, ws), w.s.assets.DeleteWorkspace(ctx, ws))
+	err = errors.Join(w.s.serving.DeleteWorkspace(ctx, ws), w.s.execution.DeleteWorkspace(ctx, ws), w.s.history.DeleteWorkspace(ctx, ws), w.s.assets.DeleteWorkspace(ctx, ws))
 	return arm.Result{Done: err == nil}, err
 }
 

@@ -112,6 +112,11 @@ func (x *exchange) fail(err error) {
 	if status < 400 || status > 599 {
 		status = http.StatusBadRequest
 	}
+	if wire.Phrase != "" {
+		if b, err := marshal(map[string]any{"error": wire}); err == nil && x.sendPhrased(status, wire.Phrase, b) {
+			return
+		}
+	}
 	x.send(status, map[string]any{"error": wire})
 }
 
@@ -207,7 +212,7 @@ func (x *exchange) call(body []byte, vars map[string]string, id ID) Call {
 		vars = map[string]string{}
 	}
 	vars["subscription"], vars["resourceGroup"] = id.Subscription(), id.ResourceGroup()
-	return Call{Method: x.r.Method, List: x.listing, Version: x.version, Vars: vars, Query: x.query, Header: x.r.Header, Body: body, Base: x.host(), View: engineView{x.e}}
+	return Call{Method: x.r.Method, List: x.listing, Version: x.version, Vars: vars, Query: x.query, Header: x.r.Header, Body: body, Base: x.host(), Path: x.r.URL.EscapedPath(), View: engineView{x.e}}
 }
 
 func (x *exchange) body() ([]byte, error) {

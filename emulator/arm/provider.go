@@ -52,8 +52,8 @@ type Call struct {
 	Query  map[string][]string
 	Header http.Header
 	Body   json.RawMessage
-	// Base is scheme and host as the client sees them, for the URLs in answers.
-	Base string
+	// Base is scheme and host as the client sees them, for the URLs in answers; Path is the request's own.
+	Base, Path string
 	// View of the engine, for a hook that gets none as an argument. nil in a Call that no engine made.
 	View View
 }

@@ -8,7 +8,7 @@
 package clock
 
 import (
-	"sort"
+	"container/heap"
 	"sync"
 	"time"
 )
@@ -71,7 +71,8 @@ func (t realTimer) Stop() bool          { return t.t.Stop() }
 type Manual struct {
 	mu     sync.Mutex
 	now    time.Time
-	timers []*manualTimer
+	timers manualTimers
+	made   int
 	grew   chan struct{}
 }
 
@@ -94,13 +95,14 @@ func (m *Manual) Since(t time.Time) time.Duration { return m.Now().Sub(t) }
 func (m *Manual) NewTimer(d time.Duration) Timer {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	t := &manualTimer{clock: m, at: m.now.Add(d), c: make(chan time.Time, 1)}
+	m.made++
+	t := &manualTimer{clock: m, at: m.now.Add(d), order: m.made, c: make(chan time.Time, 1)}
 	if d <= 0 {
 		t.fired = true
 		t.c <- m.now
 		return t
 	}
-	m.timers = append(m.timers, t)
+	heap.Push(&m.timers, t)
 	close(m.grew)
 	m.grew = make(chan struct{})
 	return t
@@ -112,18 +114,23 @@ func (m *Manual) Advance(d time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	end := m.now.Add(d)
-	for {
-		sort.SliceStable(m.timers, func(i, j int) bool { return m.timers[i].at.Before(m.timers[j].at) })
-		if len(m.timers) == 0 || m.timers[0].at.After(end) {
-			break
-		}
-		t := m.timers[0]
-		m.timers = m.timers[1:]
+	for len(m.timers) > 0 && !m.timers[0].at.After(end) {
+		t := heap.Pop(&m.timers).(*manualTimer)
 		m.now = t.at
 		t.fired = true
 		t.c <- t.at
 	}
 	m.now = end
+}
+
+// Next is when the earliest of the pending timers is due; false if there is none.
+func (m *Manual) Next() (at time.Time, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.timers) == 0 {
+		return time.Time{}, false
+	}
+	return m.timers[0].at, true
 }
 
 // Waiting reports how many timers are pending and a channel that closes when
@@ -137,6 +144,8 @@ func (m *Manual) Waiting() (n int, more <-chan struct{}) {
 type manualTimer struct {
 	clock *Manual
 	at    time.Time
+	order int // of its making
+	index int // in the heap
 	c     chan time.Time
 	fired bool
 }
@@ -150,11 +159,37 @@ func (t *manualTimer) Stop() bool {
 		return false
 	}
 	t.fired = true
-	for i, o := range t.clock.timers {
-		if o == t {
-			t.clock.timers = append(t.clock.timers[:i], t.clock.timers[i+1:]...)
-			break
-		}
-	}
+	heap.Remove(&t.clock.timers, t.index)
 	return true
+}
+
+// manualTimers is a heap: the earliest first, of the same instant the one made first.
+type manualTimers []*manualTimer
+
+func (h manualTimers) Len() int { return len(h) }
+
+func (h manualTimers) Less(i, j int) bool {
+	if h[i].at.Equal(h[j].at) {
+		return h[i].order < h[j].order
+	}
+	return h[i].at.Before(h[j].at)
+}
+
+func (h manualTimers) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+func (h *manualTimers) Push(x any) {
+	t := x.(*manualTimer)
+	t.index = len(*h)
+	*h = append(*h, t)
+}
+
+func (h *manualTimers) Pop() any {
+	old := *h
+	t := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return t
 }

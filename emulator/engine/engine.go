@@ -8,7 +8,8 @@
 //
 // Process is no sandbox: its containers see the host's files and network, run
 // as the emulator's own user, and share the host's CPU and memory. Limits of
-// CPU and memory are not enforced; of the GPUs, CUDA_VISIBLE_DEVICES is set. What
+// CPU and memory are not enforced; of the GPUs, CUDA_VISIBLE_DEVICES and
+// NVIDIA_VISIBLE_DEVICES are set, and simulated ones are shown by PATH and LD_LIBRARY_PATH. What
 // it does promise is that nothing it started survives: not a Stop, not a Close,
 // and not, after a kill -9 of the emulator, the next NewProcess on that folder.
 //
@@ -91,6 +92,10 @@ type Spec struct {
 	Ports []int
 	// Hostname and User are the container's; the process engine has its host's and ignores them.
 	Hostname, User string
+	// Docker gives a machine a Docker of its own: what the docker command in it
+	// makes is the machine's alone, shares its network, and ends with it. It is
+	// for engines of containers; a machine of the process engine has its host's.
+	Docker bool
 	// Networks to join, made if they are not there. None is the engine's own
 	// choice. The process engine has the host's alone and refuses others.
 	Networks []Network

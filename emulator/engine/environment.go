@@ -7,18 +7,25 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"lazulite.dev/emulator/hardware"
 )
 
 // environment is the container's, then the command's own, of each name the
 // last; with the host's PATH if none is given, and the markers.
 func (c *processContainer) environment(own []string) []string {
 	all := append([]string{}, c.spec.Env...)
-	if len(c.spec.Limits.GPUs) > 0 {
-		all = append(all, "CUDA_VISIBLE_DEVICES="+strings.Join(c.spec.Limits.GPUs, ","))
+	if ids := strings.Join(c.spec.Limits.GPUs, ","); ids != "" {
+		all = append(all, "CUDA_VISIBLE_DEVICES="+ids, "NVIDIA_VISIBLE_DEVICES="+ids)
 	}
 	all = append(all, own...)
 	if getenv(all, "PATH") == "" {
 		all = append(all, "PATH="+os.Getenv("PATH"))
+	}
+	if stub := c.spec.Limits.Stub; stub != nil {
+		folder := filepath.Dir(stub.Library)
+		all = append(all, hardware.StubVariable+"="+stub.Table, "PATH="+folder+":"+getenv(all, "PATH"),
+			"LD_LIBRARY_PATH="+strings.TrimSuffix(folder+":"+getenv(all, "LD_LIBRARY_PATH"), ":"))
 	}
 	all = append(all, InstanceVariable+"="+c.engine.instance, c.marker())
 	last := map[string]int{}

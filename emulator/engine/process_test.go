@@ -47,7 +47,7 @@ func TestEnvironmentIsAsGiven(t *testing.T) {
 	}
 	got := strings.Split(strings.TrimRight(out, "\x00"), "\x00")
 	want := []string{"A=1", "B.dot=two words", "C=new", "CUDA_VISIBLE_DEVICES=GPU-1,GPU-2", "D=line\nbreak",
-		"LAZULITE_CONTAINER=" + p.Instance() + "/m", "LAZULITE_INSTANCE=" + p.Instance(), "PATH=" + os.Getenv("PATH")}
+		"LAZULITE_CONTAINER=" + p.Instance() + "/m", "LAZULITE_INSTANCE=" + p.Instance(), "NVIDIA_VISIBLE_DEVICES=GPU-1,GPU-2", "PATH=" + os.Getenv("PATH")}
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
@@ -55,6 +55,22 @@ func TestEnvironmentIsAsGiven(t *testing.T) {
 	out, _, err = run(t, c, engine.Exec{Command: []string{"/usr/bin/env"}, Env: []string{"PATH=/only/here"}})
 	if err != nil || !strings.Contains(out, "PATH=/only/here\n") || strings.Contains(out, "PATH="+os.Getenv("PATH")) {
 		t.Errorf("a PATH of its own: %q, %v", out, err)
+	}
+}
+
+// Simulated GPUs are found by whoever looks, also with a PATH of its own.
+func TestSimulatedGPUs(t *testing.T) {
+	p := newProcess(t, t.TempDir())
+	stub := &hardware.Stub{Library: "/stub/libnvidia-ml.so.1", SMI: "/stub/nvidia-smi", Table: "/tables/x.gpus"}
+	c := newMachine(t, p, engine.Spec{Name: "m", Env: []string{"LD_LIBRARY_PATH=/mine"}, Limits: hardware.Limits{GPUs: []string{"GPU-1"}, Stub: stub}})
+	out, _, err := run(t, c, engine.Exec{Command: []string{"/usr/bin/env"}, Env: []string{"PATH=/only/here"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"PATH=/stub:/only/here", "LD_LIBRARY_PATH=/stub:/mine", "LAZULITE_GPU_TABLE=/tables/x.gpus", "CUDA_VISIBLE_DEVICES=GPU-1"} {
+		if !strings.Contains("\n"+out, "\n"+line+"\n") {
+			t.Errorf("the environment lacks %s:\n%s", line, out)
+		}
 	}
 }
 

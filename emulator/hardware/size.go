@@ -19,10 +19,12 @@ type VMSize struct {
 	MaxDataDisks   int
 	ResourceDiskMB int
 	OSDiskMB       int
-	// GPUs is the number of devices; GPUModel and GPUMemoryMB are each one's, as NVML names them.
+	// GPUs is the number of devices; GPUModel, GPUMemoryMB and GPUCompute (CUDA's
+	// compute capability) are each one's, as NVML tells them.
 	GPUs        int
 	GPUModel    string
 	GPUMemoryMB int
+	GPUCompute  string
 	// Family is the quota's name ("standardDv2Family").
 	Family string
 	// Regions where it was sold; "*" alone means all.
@@ -92,6 +94,7 @@ func parseSizes(data []byte) (sizeTable, error) {
 		Locations []string
 		Families  []struct {
 			Name, Label, GPU string
+			GPUCompute       string
 			GPUMemoryMB      int
 			Regions          []string
 			Sizes            [][]any
@@ -123,7 +126,7 @@ func parseSizes(data []byte) (sizeTable, error) {
 				*numbers[i] = int(n)
 			}
 			if s.GPUs > 0 {
-				s.GPUModel, s.GPUMemoryMB = f.GPU, f.GPUMemoryMB
+				s.GPUModel, s.GPUMemoryMB, s.GPUCompute = f.GPU, f.GPUMemoryMB, f.GPUCompute
 			}
 			key := strings.ToLower(name)
 			if _, twice := t.byName[key]; twice {

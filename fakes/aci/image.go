@@ -18,7 +18,7 @@ type HostImage struct {
 	Match string
 	// Command is what the image runs where the container says nothing.
 	Command []string
-	// MovesPorts says that what runs of it listens at LAZULITE_PORT_n, where that is
+	// MovesPorts says that what runs of it listens at LAZULITE_PORT_n of the loopback, which is then
 	// set, in place of its port n, so that two groups can have one port.
 	MovesPorts bool
 }

@@ -128,7 +128,7 @@ func (p *pod) takePorts(c *containerItem, moves bool) (moved map[int]int, err er
 		}
 		p.ports[x.Port] = to
 		p.mu.Unlock()
-		if to != x.Port {
+		if moves || to != x.Port {
 			moved[x.Port] = to
 		}
 	}

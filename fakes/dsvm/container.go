@@ -23,6 +23,9 @@ type server interface {
 // acceptedEnv is what a client may set.
 var acceptedEnv = []string{"LANG", "LC_*", "AZUREML_*"}
 
+// diskFolders are parts of a machine's disk, and where its container has them.
+var diskFolders = map[string]string{"home": "/home", "tmp": "/tmp", "mnt": "/mnt"}
+
 func (m *machine) containerName() string { return "vm-" + m.file.ID }
 
 func (m *machine) hostKeyFile() string { return filepath.Join(m.dir, "hostkey") }
@@ -89,7 +92,10 @@ func (m *machine) bringUp(ctx context.Context, f machineFile, spec engine.Spec, 
 	if !m.onHost() {
 		own := spec
 		own.Ports, own.Hostname = []int{sshPort}, f.Computer
-		own.Mounts = append(own.Mounts, engine.Mount{Source: filepath.Join(m.dir, "home"), Target: "/home"})
+		own.Docker = true
+		for folder, target := range diskFolders {
+			own.Mounts = append(own.Mounts, engine.Mount{Source: filepath.Join(m.dir, folder), Target: target})
+		}
 		container, server, err := m.startWith(ctx, true, own, cfg)
 		if !errors.Is(err, sshd.ErrNoOpenSSH) {
 			return container, server, err

@@ -18,6 +18,7 @@ import (
 
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/engine/docker"
+	"lazulite.dev/emulator/hardware"
 	"lazulite.dev/fakes/dsvm"
 )
 
@@ -152,6 +153,40 @@ func TestVMInContainer(t *testing.T) {
 	w.settle()
 	if out, err := exec.Command("docker", "ps", "-aq", "--filter", "label=dev.lazulite.instance="+e.Instance()).Output(); err == nil && len(out) > 0 {
 		t.Errorf("deleted, its container is left: %s", out)
+	}
+}
+
+// A machine has a Docker of its own, for every user; what it is to run always comes up with the machine.
+func TestDockerOnAVM(t *testing.T) {
+	w, e := newDockerWorld(t)
+	vm := compute + "vm1"
+	w.must(vm, vmBody("Standard_DS1_v2", w.nets("vm1"), withPassword))
+	w.settle()
+	if w.ssh("vm1", "command -v docker || true") == "" {
+		t.Skip("the base image has no docker command: lazulite images build makes it anew")
+	}
+	const run = "docker run --rm -v $PWD:/here -v /tmp/in:/in " + docker.BaseImage
+	for _, s := range [][2]string{
+		{"mkdir /tmp/in; echo given >/tmp/in/f; " + run + " sh -c 'cat /in/f; echo made >/here/out'; cat out", "given\nmade"},
+		{"docker run -d --init --restart always --name web " + docker.BaseImage + " python3 -m http.server 8000 >/dev/null; curl -s --retry 20 --retry-connrefused -o /dev/null -w '%{http_code}' http://127.0.0.1:8000", "200"},
+	} {
+		if got := w.ssh("vm1", s[0]); got != s[1] {
+			t.Errorf("%s: %q, want %q", s[0], got, s[1])
+		}
+	}
+	for _, action := range []string{"deallocate", "start"} {
+		if err := w.act(vm, action); err != nil {
+			t.Fatal(action, err)
+		}
+		w.settle()
+	}
+	if got := w.ssh("vm1", "cat /tmp/in/f; curl -s --retry 20 --retry-connrefused -o /dev/null -w '%{http_code}' http://127.0.0.1:8000"); got != "given\n200" {
+		t.Errorf("started again: %q", got)
+	}
+	w.delete(vm)
+	w.settle()
+	if out, err := exec.Command("docker", "ps", "-aq", "--filter", "label=dev.lazulite.instance="+e.Instance()).Output(); err == nil && len(out) > 0 {
+		t.Errorf("deleted, containers are left: %s", out)
 	}
 }
 
@@ -334,5 +369,44 @@ func TestKilledEmulatorLeavesContainers(t *testing.T) {
 	if c, _, err := dial(off); err == nil {
 		c.Close()
 		t.Error("the VM that was off is on")
+	}
+}
+
+// A VM in a container shows its simulated GPUs to those who log in, and after a restart still the same.
+func TestGPUsInContainer(t *testing.T) {
+	folder, err := hardware.BuildStub(t.Context(), t.TempDir())
+	if err != nil {
+		t.Skip(err)
+	}
+	dir, tables := t.TempDir(), t.TempDir()
+	e := openDocker(t, dir)
+	t.Cleanup(func() { closeDocker(t, e) })
+	w := newWorld(t, dir, func(c *dsvm.Config) {
+		inContainers(e)(c)
+		c.Hardware = hardware.New(hardware.Config{Simulation: &hardware.Simulation{Folder: folder, Dir: tables}})
+	})
+	for _, name := range []string{"first", "second"} {
+		w.at("eastus", func() { w.must(compute+name, vmBody("Standard_NC12", w.nets(name), withPassword)) })
+	}
+	w.settle()
+	lists := map[string]string{}
+	for _, name := range []string{"first", "second"} {
+		lists[name] = w.ssh(name, "nvidia-smi -L")
+		if strings.Count(lists[name], "Tesla K80") != 2 {
+			t.Errorf("%s: %q", name, lists[name])
+		}
+		if got := w.ssh(name, "echo $LAZULITE_NOTICE"); !strings.Contains(got, "are simulated") {
+			t.Errorf("%s says %q", name, got)
+		}
+	}
+	if lists["first"] == lists["second"] {
+		t.Error("both have the same devices")
+	}
+	_ = w.act(compute+"second", "powerOff")
+	w.settle()
+	_ = w.act(compute+"second", "start")
+	w.settle()
+	if got := w.ssh("second", "nvidia-smi -L"); got != lists["second"] {
+		t.Errorf("after a restart: %q, before %q", got, lists["second"])
 	}
 }

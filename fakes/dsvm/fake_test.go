@@ -76,7 +76,7 @@ func TestLifeOfAVM(t *testing.T) {
 	}
 	_, names, _ := strings.Cut(out, "\n")
 	for _, name := range strings.Fields(names) {
-		if !strings.Contains(" CUDA_VISIBLE_DEVICES HOME LAZULITE_CONTAINER LAZULITE_INSTANCE LOGNAME OLDPWD PATH PWD SHELL SHLVL SSH_CLIENT SSH_CONNECTION TMPDIR USER _ ", " "+name+" ") {
+		if !strings.Contains(" CUDA_VISIBLE_DEVICES NVIDIA_VISIBLE_DEVICES HOME LAZULITE_CONTAINER LAZULITE_INSTANCE LOGNAME OLDPWD PATH PWD SHELL SHLVL SSH_CLIENT SSH_CONNECTION TMPDIR USER _ ", " "+name+" ") {
 			t.Errorf("%s of the host is seen in the VM", name)
 		}
 	}
@@ -397,6 +397,56 @@ func TestGPUs(t *testing.T) {
 	if got := w.ssh("second", "echo $CUDA_VISIBLE_DEVICES"); got != "GPU-0" {
 		t.Errorf("then the second has %q", got)
 	}
+}
+
+// TestSimulatedGPUs: a VM of a GPU size shows its GPUs, and says what they are; without any it says that.
+func TestSimulatedGPUs(t *testing.T) {
+	folder, err := hardware.BuildStub(t.Context(), t.TempDir())
+	if err != nil {
+		t.Skip(err)
+	}
+	devices, err := hardware.ParseDevices("K80:2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	tables := t.TempDir()
+	config := func(c *dsvm.Config) {
+		c.Hardware = hardware.New(hardware.Config{WithoutGPUs: true, Simulation: &hardware.Simulation{Devices: devices, Folder: folder, Dir: tables}})
+	}
+	const query = "nvidia-smi --query-gpu=name,memory.total --format=csv,noheader"
+	var before string
+	var first *world
+	t.Run("first", func(t *testing.T) {
+		w := newWorld(t, dir, config)
+		first = w
+		for name, size := range map[string]string{"two": "Standard_NC12", "none": "Standard_NC6s_v3", "plain": "Standard_D2_v2"} {
+			w.at("eastus", func() { w.must(compute+name, vmBody(size, w.nets(name), withPassword)) })
+		}
+		w.settle()
+		if got := w.ssh("two", query); got != "Tesla K80, 11441 MiB\nTesla K80, 11441 MiB" {
+			t.Errorf("two: %q", got)
+		}
+		if got := w.ssh("two", "bash -lc '"+query+"'"); !strings.HasPrefix(got, "Tesla K80") {
+			t.Errorf("two in a login shell: %q", got)
+		}
+		if got := w.ssh("two", "echo $LAZULITE_NOTICE"); !strings.Contains(got, "are simulated") {
+			t.Errorf("two says %q", got)
+		}
+		for name, notice := range map[string]string{"none": "A Standard_NC6s_v3 has 1 GPU(s) (Tesla V100-PCIE-16GB); this host had none to give: it runs on the CPU.", "plain": ""} {
+			if got := w.ssh(name, "echo $LAZULITE_NOTICE$LAZULITE_GPU_TABLE"); got != notice {
+				t.Errorf("%s says %q", name, got)
+			}
+		}
+		before = w.ssh("two", "nvidia-smi -L")
+	})
+	t.Run("second", func(t *testing.T) {
+		w := newWorld(t, dir, config)
+		w.resources, w.signer = first.resources, first.signer
+		if got := w.ssh("two", "nvidia-smi -L"); got != before || strings.Count(got, "GPU-") != 2 {
+			t.Errorf("after a start: %q, before %q", got, before)
+		}
+	})
 }
 
 func TestUsages(t *testing.T) {

@@ -61,8 +61,9 @@ type machineFile struct {
 	Address      string // stays the same once it has been listened at
 	Port         int
 	Firewall     firewall
-	SerialBlob   string `json:",omitempty"` // URL at which the serial log is to be kept
-	Held         bool   // it has its hardware: it is not deallocated
+	SerialBlob   string   `json:",omitempty"` // URL at which the serial log is to be kept
+	Held         bool     // it has its hardware: it is not deallocated
+	GPUs         []string `json:",omitempty"` // UUIDs of those that it last had
 	On           bool
 	OwnSSH       bool `json:",omitempty"` // its container has an SSH server of its own
 }
@@ -167,7 +168,7 @@ func (m *machine) resume(ctx context.Context) error {
 func (m *machine) hold() error {
 	m.mu.Lock()
 	held := m.release != nil
-	size := m.file.Size
+	size, had := m.file.Size, m.file.GPUs
 	m.mu.Unlock()
 	if held {
 		return nil
@@ -176,14 +177,17 @@ func (m *machine) hold() error {
 	if !ok {
 		return fmt.Errorf("dsvm: there is no size %q", size)
 	}
-	limits, release, err := m.fake.cfg.Hardware.Acquire(s)
+	limits, release, err := m.fake.cfg.Hardware.Acquire(s, had...)
 	if err != nil {
 		return err
 	}
 	m.mu.Lock()
 	m.limits, m.release = limits, release
 	m.mu.Unlock()
-	return m.save(func(f *machineFile) { f.Held = true })
+	if notice := s.Notice(limits); notice != "" {
+		m.fake.cfg.Logger.Warn("a VM's GPUs", "vm", m.file.VM, "notice", notice)
+	}
+	return m.save(func(f *machineFile) { f.Held, f.GPUs = true, limits.GPUs })
 }
 
 func (m *machine) boot(ctx context.Context) (err error) {
@@ -203,6 +207,9 @@ func (m *machine) boot(ctx context.Context) (err error) {
 	env = append(env, m.hostEnv()...)
 	if len(limits.GPUs) == 0 {
 		env = append(env, "CUDA_VISIBLE_DEVICES=") // the host's GPUs are not this machine's
+	}
+	if size, ok := hardware.Size(f.Size); ok && size.Notice(limits) != "" {
+		env = append(env, hardware.NoticeVariable+"="+size.Notice(limits))
 	}
 	container, server, err := m.bringUp(ctx, f, engine.Spec{
 		Name: m.containerName(), Dir: home, Env: env, Limits: limits, Labels: map[string]string{"lazulite.vm": f.VM},
@@ -238,8 +245,14 @@ func (m *machine) prepareDisk(f machineFile) (home string, err error) {
 	if err := m.prepareTools(); err != nil {
 		return "", err
 	}
-	for _, dir := range []string{filepath.Join(home, ".ssh"), filepath.Join(m.dir, "tmp")} {
+	for _, dir := range []string{filepath.Join(home, ".ssh"), filepath.Join(m.dir, "tmp"), filepath.Join(m.dir, "mnt")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return "", err
+		}
+	}
+	if !m.onHost() {
+		// As /tmp and /mnt they are for all users of the machine.
+		if err := errors.Join(os.Chmod(filepath.Join(m.dir, "tmp"), 0o777|os.ModeSticky), os.Chmod(filepath.Join(m.dir, "mnt"), 0o755)); err != nil {
 			return "", err
 		}
 	}
@@ -344,7 +357,7 @@ func (m *machine) suspend(ctx context.Context) error {
 
 // erase makes the disk as it was before the first start.
 func (m *machine) erase(ctx context.Context) error {
-	return errors.Join(m.unpark(ctx), os.RemoveAll(filepath.Join(m.dir, "home")), os.RemoveAll(filepath.Join(m.dir, "tmp")), m.removeAgentFiles())
+	return errors.Join(m.unpark(ctx), os.RemoveAll(filepath.Join(m.dir, "home")), os.RemoveAll(filepath.Join(m.dir, "tmp")), os.RemoveAll(filepath.Join(m.dir, "mnt")), m.removeAgentFiles())
 }
 
 // remove takes it down and its disk away.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -54,43 +53,39 @@ func (m *machine) hostEnv() []string {
 	return append(env, "PATH="+path+":"+m.tools())
 }
 
-// prepareTools makes the stand-in for python where one is needed.
+// prepareTools makes the stand-in for python where one is needed. The machine's
+// PATH need not be this process's.
 func (m *machine) prepareTools() error {
 	if !m.onHost() {
 		return nil
 	}
-	if err := os.MkdirAll(m.tools(), 0o700); err != nil {
+	if err := m.prepareSMI(); err != nil {
 		return err
 	}
-	link := filepath.Join(m.tools(), "python")
-	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if m.onPath("python") != "" {
-		return nil
-	}
-	for _, name := range pythons {
-		if found := m.onPath(name); found != "" {
-			return os.Symlink(found, link)
+	for _, v := range m.hostEnv() {
+		if search, ok := strings.CutPrefix(v, "PATH="); ok {
+			return engine.StandIn(m.tools(), strings.TrimSuffix(search, ":"+m.tools()), "python", pythons...)
 		}
 	}
 	return nil
 }
 
-// onPath looks a command up on the machine's PATH, which need not be this process's.
-func (m *machine) onPath(name string) string {
-	for _, v := range m.hostEnv() {
-		value, ok := strings.CutPrefix(v, "PATH=")
-		if !ok {
-			continue
-		}
-		for _, dir := range filepath.SplitList(value) {
-			if found, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-				return found
-			}
-		}
+// prepareSMI has login shells, whose profile sets PATH anew, find the nvidia-smi of simulated GPUs too.
+func (m *machine) prepareSMI() error {
+	link := filepath.Join(m.tools(), "nvidia-smi")
+	if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return ""
+	m.mu.Lock()
+	stub := m.limits.Stub
+	m.mu.Unlock()
+	if stub == nil {
+		return nil
+	}
+	if err := os.MkdirAll(m.tools(), 0o700); err != nil {
+		return err
+	}
+	return os.Symlink(stub.SMI, link)
 }
 
 // writeProfile has login shells keep what the machine has of the host, where

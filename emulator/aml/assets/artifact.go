@@ -57,9 +57,6 @@ func wholePage[T any](v []T) page[T] {
 	return page[T]{Value: v, Count: len(v)}
 }
 
-// wireTime is how the services of 2018 wrote instants.
-func wireTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000000Z") }
-
 // registerArtifacts adds v1.0 as SDK 0.1.68 calls it, v2.0 as SDK 1.x does, and
 // v2.0 as the 2019-08-01 spec has it, with the path in the query.
 func (s *Service) registerArtifacts(m *plane.Mux) {
@@ -109,7 +106,7 @@ func artifactKey(ws plane.Workspace, n artifactName) string { return key(ws, "ar
 
 func dto(n artifactName, a artifact, rev int64) artifactDto {
 	return artifactDto{ArtifactID: n.ID(), Origin: n.Origin, Container: n.Container, Path: n.Path,
-		ETag: `"` + strconv.FormatInt(rev, 16) + `"`, CreatedTime: wireTime(a.Created)}
+		ETag: `"` + strconv.FormatInt(rev, 16) + `"`, CreatedTime: plane.WireTime(a.Created)}
 }
 
 // register records the names that are new, all or none, and returns each as it now is.
@@ -125,7 +122,7 @@ func (s *Service) register(ctx context.Context, ws plane.Workspace, names []arti
 				pos[i] = j
 				continue
 			}
-			a, rev, err := read[artifact](ctx, s.cfg.Store, k)
+			a, rev, err := store.Read[artifact](ctx, s.cfg.Store, k)
 			switch {
 			case err == nil:
 				out[i] = dto(n, a, rev)
@@ -147,7 +144,7 @@ func (s *Service) register(ctx context.Context, ws plane.Workspace, names []arti
 			return nil, err
 		}
 		for i, j := range pos {
-			a, err := decode[artifact](docs[j])
+			a, err := store.Decode[artifact](docs[j])
 			if err != nil {
 				return nil, err
 			}
@@ -215,7 +212,7 @@ func (s *Service) list(ctx context.Context, ws plane.Workspace, in artifactName,
 		if !present[n.ID()] || prefix != "" && n.Path != prefix && !strings.HasPrefix(n.Path, prefix+"/") {
 			continue
 		}
-		a, err := decode[artifact](d)
+		a, err := store.Decode[artifact](d)
 		if err != nil {
 			return nil, err
 		}
@@ -325,7 +322,7 @@ func (s *Service) getArtifact(w http.ResponseWriter, r *http.Request, c *plane.C
 	if err != nil {
 		return err
 	}
-	a, rev, err := read[artifact](r.Context(), s.cfg.Store, artifactKey(c.Workspace, n))
+	a, rev, err := store.Read[artifact](r.Context(), s.cfg.Store, artifactKey(c.Workspace, n))
 	if err != nil {
 		return missingArtifact(n, err)
 	}
@@ -425,7 +422,7 @@ func (s *Service) getWriteInfo(w http.ResponseWriter, r *http.Request, c *plane.
 
 // present returns store.ErrNotFound unless the artifact is registered and uploaded.
 func (s *Service) present(ctx context.Context, ws plane.Workspace, n artifactName) error {
-	if _, _, err := read[artifact](ctx, s.cfg.Store, artifactKey(ws, n)); err != nil {
+	if _, _, err := store.Read[artifact](ctx, s.cfg.Store, artifactKey(ws, n)); err != nil {
 		return err
 	}
 	f, _, err := s.blobs.Open(ctx, ws.StorageAccount, artifactContainer, n.ID())

@@ -9,16 +9,17 @@ import (
 
 	"github.com/google/uuid"
 
+	"lazulite.dev/emulator/aml/mms"
 	"lazulite.dev/emulator/aml/plane"
 	"lazulite.dev/emulator/store"
 )
 
 // asset is the record of a named set of artifacts.
 type asset struct {
-	entry
+	mms.Entry
 	Artifacts []artifactRef `json:"artifacts"`
 	ProjectID *string       `json:"projectId,omitempty"`
-	Meta      stringMap     `json:"meta,omitempty"`
+	Meta      mms.StringMap `json:"meta,omitempty"`
 	Type      *string       `json:"type,omitempty"`
 }
 
@@ -35,25 +36,25 @@ type assetDto struct {
 	Description *string       `json:"description"`
 	Artifacts   []artifactRef `json:"artifacts"`
 	Tags        []string      `json:"tags"`
-	KvTags      stringMap     `json:"kvTags"`
-	Properties  stringMap     `json:"properties"`
+	KvTags      mms.StringMap `json:"kvTags"`
+	Properties  mms.StringMap `json:"properties"`
 	RunID       *string       `json:"runid"`
 	ProjectID   *string       `json:"projectid"`
-	Meta        stringMap     `json:"meta"`
+	Meta        mms.StringMap `json:"meta"`
 	CreatedTime string        `json:"createdTime"`
 	Type        *string       `json:"type,omitempty"`
 }
 
 func (a asset) wire() any {
-	return assetDto{a.ID, a.Name, a.Description, a.Artifacts, nil, a.KvTags.clone(), a.Properties.clone(),
-		a.RunID, a.ProjectID, a.Meta, wireTime(a.Created), a.Type}
+	return assetDto{a.ID, a.Name, a.Description, a.Artifacts, nil, a.KvTags.Clone(), a.Properties.Clone(),
+		a.RunID, a.ProjectID, a.Meta, plane.WireTime(a.Created), a.Type}
 }
 
 func assetKey(ws plane.Workspace, id string) string { return key(ws, "asset", strings.ToLower(id)) }
 
 func missingAsset(id string, err error) error {
 	if errors.Is(err, store.ErrNotFound) {
-		return mmsFault(http.StatusNotFound, "AssetNotFound", "id", "The asset with id '%s' was not found.", id)
+		return mms.Fault(http.StatusNotFound, "AssetNotFound", "id", "The asset with id '%s' was not found.", id)
 	}
 	return err
 }
@@ -63,30 +64,30 @@ func (s *Service) createAsset(w http.ResponseWriter, r *http.Request, c *plane.C
 		Name        string        `json:"name"`
 		Description *string       `json:"description"`
 		Artifacts   []artifactRef `json:"artifacts"`
-		KvTags      stringMap     `json:"kvTags"`
-		Properties  stringMap     `json:"properties"`
+		KvTags      mms.StringMap `json:"kvTags"`
+		Properties  mms.StringMap `json:"properties"`
 		RunID       *string       `json:"runid"`
 		ProjectID   *string       `json:"projectid"`
-		Meta        stringMap     `json:"meta"`
+		Meta        mms.StringMap `json:"meta"`
 		Type        *string       `json:"type"`
 	}
-	if err := readPayload(w, r, &in); err != nil {
+	if err := mms.ReadPayload(w, r, &in); err != nil {
 		return err
 	}
 	if in.Name == "" {
-		return mmsFault(http.StatusBadRequest, "MissingField", "name", "The asset's 'name' is missing.")
+		return mms.Fault(http.StatusBadRequest, "MissingField", "name", "The asset's 'name' is missing.")
 	}
 	if len(in.Artifacts) == 0 {
-		return mmsFault(http.StatusBadRequest, "MissingField", "artifacts", "The asset's 'artifacts' are missing.")
+		return mms.Fault(http.StatusBadRequest, "MissingField", "artifacts", "The asset's 'artifacts' are missing.")
 	}
 	if err := s.checkArtifacts(r.Context(), c.Workspace, in.Artifacts); err != nil {
 		return err
 	}
 	now := s.cfg.Clock.Now()
 	a := asset{Artifacts: in.Artifacts, ProjectID: in.ProjectID, Meta: in.Meta, Type: in.Type,
-		entry: entry{ID: strings.ReplaceAll(uuid.NewString(), "-", ""), Name: in.Name, Description: in.Description,
+		Entry: mms.Entry{ID: strings.ReplaceAll(uuid.NewString(), "-", ""), Name: in.Name, Description: in.Description,
 			KvTags: in.KvTags, Properties: in.Properties, RunID: in.RunID, Created: now, Modified: now}}
-	if _, err := write(r.Context(), s.cfg.Store, assetKey(c.Workspace, a.ID), a, store.Absent); err != nil {
+	if _, err := store.Write(r.Context(), s.cfg.Store, assetKey(c.Workspace, a.ID), a, store.Absent); err != nil {
 		return err
 	}
 	plane.WriteJSON(w, http.StatusOK, a.wire())
@@ -105,7 +106,7 @@ func (s *Service) checkArtifacts(ctx context.Context, ws plane.Workspace, refs [
 				return err
 			}
 			if err := s.present(ctx, ws, n); errors.Is(err, store.ErrNotFound) {
-				return mmsFault(http.StatusBadRequest, "ArtifactNotFound", target+".id", "The artifact '%s' does not exist.", *ref.ID)
+				return mms.Fault(http.StatusBadRequest, "ArtifactNotFound", target+".id", "The artifact '%s' does not exist.", *ref.ID)
 			} else if err != nil {
 				return err
 			}
@@ -119,25 +120,25 @@ func (s *Service) checkArtifacts(ctx context.Context, ws plane.Workspace, refs [
 				return err
 			}
 			if len(found) == 0 {
-				return mmsFault(http.StatusBadRequest, "ArtifactNotFound", target+".prefix", "No artifact exists at or below '%s'.", *ref.Prefix)
+				return mms.Fault(http.StatusBadRequest, "ArtifactNotFound", target+".prefix", "No artifact exists at or below '%s'.", *ref.Prefix)
 			}
 		default:
-			return mmsFault(http.StatusBadRequest, "MissingField", target, "The artifact has neither 'id' nor 'prefix'.")
+			return mms.Fault(http.StatusBadRequest, "MissingField", target, "The artifact has neither 'id' nor 'prefix'.")
 		}
 	}
 	return nil
 }
 
 func (s *Service) listAssets(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
-	l, err := parseList(r, c)
+	l, err := mms.ParseList(r, c)
 	if err != nil {
 		return err
 	}
-	all, err := readAll[asset](r.Context(), s.cfg.Store, key(c.Workspace, "asset", ""))
+	all, err := store.ReadAll[asset](r.Context(), s.cfg.Store, key(c.Workspace, "asset", ""))
 	if err != nil {
 		return err
 	}
-	out, err := paginate(l, all, func(a asset) entry { return a.entry }, asset.wire)
+	out, err := mms.Paginate(l, all, func(a asset) mms.Entry { return a.Entry }, asset.wire)
 	if err != nil {
 		return err
 	}
@@ -145,22 +146,8 @@ func (s *Service) listAssets(w http.ResponseWriter, r *http.Request, c *plane.Ca
 	return nil
 }
 
-func readAll[T any](ctx context.Context, st *store.Store, prefix string) ([]T, error) {
-	docs, err := st.List(ctx, prefix, "", 0)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]T, len(docs))
-	for i, d := range docs {
-		if out[i], err = decode[T](d); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
 func (s *Service) getAsset(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
-	a, _, err := read[asset](r.Context(), s.cfg.Store, assetKey(c.Workspace, c.Vars["id"]))
+	a, _, err := store.Read[asset](r.Context(), s.cfg.Store, assetKey(c.Workspace, c.Vars["id"]))
 	if err != nil {
 		return missingAsset(c.Vars["id"], err)
 	}
@@ -169,17 +156,17 @@ func (s *Service) getAsset(w http.ResponseWriter, r *http.Request, c *plane.Call
 }
 
 func (s *Service) patchAsset(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
-	var ops []patchOp
-	if err := readPayload(w, r, &ops); err != nil {
+	var ops []mms.PatchOp
+	if err := mms.ReadPayload(w, r, &ops); err != nil {
 		return err
 	}
-	a, _, err := update(r.Context(), s.cfg.Store, assetKey(c.Workspace, c.Vars["id"]), func(a *asset, found bool) error {
+	a, _, err := store.Update(r.Context(), s.cfg.Store, assetKey(c.Workspace, c.Vars["id"]), func(a *asset, found bool) error {
 		if !found {
 			return store.ErrNotFound
 		}
-		e, err := a.patch(ops)
+		e, err := a.Patch(ops)
 		e.Modified = s.cfg.Clock.Now()
-		a.entry = e
+		a.Entry = e
 		return err
 	})
 	if err != nil {

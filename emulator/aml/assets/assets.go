@@ -12,7 +12,7 @@
 // Content of snapshots is addressed by its SHA-256, so that equal files are
 // kept once. An archive is looked through before any of it is stored.
 //
-// Images and web services are no part of it: their routes say so.
+// Images and web services are made of these, in package serving.
 package assets
 
 import (

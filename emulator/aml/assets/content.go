@@ -59,7 +59,7 @@ func (s *Service) put(ctx context.Context, ws plane.Workspace, n artifactName, c
 		return artifactDto{}, storageGone(ws, artifactContainer, err)
 	}
 	// Its blocks are counted anew.
-	a, rev, err := update(ctx, s.cfg.Store, artifactKey(ws, n), func(a *artifact, found bool) error {
+	a, rev, err := store.Update(ctx, s.cfg.Store, artifactKey(ws, n), func(a *artifact, found bool) error {
 		if !found {
 			a.Created = s.cfg.Clock.Now()
 		}
@@ -104,7 +104,7 @@ func (s *Service) stat(ctx context.Context, ws plane.Workspace, n artifactName) 
 func (s *Service) appendAt(ctx context.Context, ws plane.Workspace, n artifactName, index int64, body io.Reader) (artifactDto, error) {
 	k := artifactKey(ws, n)
 	defer s.locks.lock(k)()
-	a, rev, err := read[artifact](ctx, s.cfg.Store, k)
+	a, rev, err := store.Read[artifact](ctx, s.cfg.Store, k)
 	if errors.Is(err, store.ErrNotFound) {
 		a, err = artifact{Created: s.cfg.Clock.Now()}, nil
 	}
@@ -132,7 +132,7 @@ func (s *Service) appendAt(ctx context.Context, ws plane.Workspace, n artifactNa
 		return artifactDto{}, plane.Conflict("Block %d of the artifact '%s' leaves a gap; the next is %d.", index, n.ID(), *a.Next)
 	}
 	a.Pending = &pendingAppend{Index: index, Size: size}
-	if rev, err = write(ctx, s.cfg.Store, k, a, rev); err != nil {
+	if rev, err = store.Write(ctx, s.cfg.Store, k, a, rev); err != nil {
 		return artifactDto{}, fmt.Errorf("assets: append %s: %w", n.ID(), err)
 	}
 	if err := s.appendBlob(ctx, ws, n, body); err != nil {
@@ -140,7 +140,7 @@ func (s *Service) appendAt(ctx context.Context, ws plane.Workspace, n artifactNa
 	}
 	next := index + 1
 	a.Next, a.Pending = &next, nil
-	if rev, err = write(ctx, s.cfg.Store, k, a, rev); err != nil {
+	if rev, err = store.Write(ctx, s.cfg.Store, k, a, rev); err != nil {
 		return artifactDto{}, fmt.Errorf("assets: append %s: %w", n.ID(), err)
 	}
 	return dto(n, a, rev), nil
@@ -151,7 +151,7 @@ func (s *Service) getContent(w http.ResponseWriter, r *http.Request, c *plane.Ca
 	if err != nil {
 		return err
 	}
-	if _, _, err := read[artifact](r.Context(), s.cfg.Store, artifactKey(c.Workspace, n)); err != nil {
+	if _, _, err := store.Read[artifact](r.Context(), s.cfg.Store, artifactKey(c.Workspace, n)); err != nil {
 		return missingArtifact(n, err)
 	}
 	f, p, err := s.blobs.Open(r.Context(), c.Workspace.StorageAccount, artifactContainer, n.ID())

@@ -126,7 +126,7 @@ func (s *Service) provisionDatastores(ctx context.Context, ws plane.Workspace) e
 	}
 	var ops []store.Op
 	for k, v := range records {
-		op, err := putOp(k, v, store.Absent)
+		op, err := store.PutOp(k, v, store.Absent)
 		if err != nil {
 			return err
 		}
@@ -186,7 +186,7 @@ func (s *Service) credential(ctx context.Context, d datastore) (string, error) {
 }
 
 func (s *Service) datastore(ctx context.Context, ws plane.Workspace, name string) (datastore, error) {
-	d, _, err := read[datastore](ctx, s.cfg.Store, datastoreKey(ws, name))
+	d, _, err := store.Read[datastore](ctx, s.cfg.Store, datastoreKey(ws, name))
 	return d, missingDatastore(name, err)
 }
 
@@ -235,7 +235,7 @@ func (s *Service) listDatastores(w http.ResponseWriter, r *http.Request, c *plan
 			out.ContinuationToken = &last
 			break
 		}
-		d, err := decode[datastore](doc)
+		d, err := store.Decode[datastore](doc)
 		if err != nil {
 			return err
 		}
@@ -271,7 +271,7 @@ func (s *Service) createDatastore(w http.ResponseWriter, r *http.Request, c *pla
 		return err
 	}
 	// The SDK takes a 400 alone for "exists" and goes on to update where its user said overwrite.
-	if _, err := write(r.Context(), s.cfg.Store, k, d, store.Absent); errors.Is(err, store.ErrConflict) {
+	if _, err := store.Write(r.Context(), s.cfg.Store, k, d, store.Absent); errors.Is(err, store.ErrConflict) {
 		return duplicate
 	} else if err != nil {
 		return err
@@ -318,7 +318,7 @@ func (s *Service) updateDatastore(w http.ResponseWriter, r *http.Request, c *pla
 	if unknown != nil {
 		return unknown
 	}
-	_, _, err = update(r.Context(), s.cfg.Store, datastoreKey(c.Workspace, name), func(v *datastore, found bool) error {
+	_, _, err = store.Update(r.Context(), s.cfg.Store, datastoreKey(c.Workspace, name), func(v *datastore, found bool) error {
 		if !found {
 			return store.ErrNotFound
 		}
@@ -356,7 +356,7 @@ func (s *Service) deleteDatastores(w http.ResponseWriter, r *http.Request, c *pl
 }
 
 func (s *Service) getDefault(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
-	d, _, err := read[defaultStore](r.Context(), s.cfg.Store, defaultKey(c.Workspace))
+	d, _, err := store.Read[defaultStore](r.Context(), s.cfg.Store, defaultKey(c.Workspace))
 	if errors.Is(err, store.ErrNotFound) {
 		return plane.NotFound("The workspace '%s' has no default datastore.", c.Workspace.Workspace)
 	}
@@ -371,7 +371,7 @@ func (s *Service) setDefault(w http.ResponseWriter, r *http.Request, c *plane.Ca
 	if err != nil {
 		return err
 	}
-	if _, err := write(r.Context(), s.cfg.Store, defaultKey(c.Workspace), defaultStore{d.Name}, store.Any); err != nil {
+	if _, err := store.Write(r.Context(), s.cfg.Store, defaultKey(c.Workspace), defaultStore{d.Name}, store.Any); err != nil {
 		return err
 	}
 	plane.WriteJSON(w, http.StatusOK, nil)

@@ -12,13 +12,14 @@ import (
 	"strings"
 	"sync"
 
+	"lazulite.dev/emulator/aml/mms"
 	"lazulite.dev/emulator/aml/plane"
 	"lazulite.dev/emulator/store"
 )
 
 // model is the record of one version of a model.
 type model struct {
-	entry
+	mms.Entry
 	URL      string `json:"url"`
 	MimeType string `json:"mimeType"`
 	Unpack   bool   `json:"unpack"`
@@ -51,19 +52,19 @@ type modelVersion struct {
 
 // modelDto is Model of modelManagement.json, 2019-08-01. The SDK wants every key to be there.
 type modelDto struct {
-	ID           string    `json:"id"`
-	Name         string    `json:"name"`
-	Version      int64     `json:"version"`
-	URL          string    `json:"url"`
-	MimeType     string    `json:"mimeType"`
-	Description  *string   `json:"description"`
-	CreatedTime  string    `json:"createdTime"`
-	ModifiedTime string    `json:"modifiedTime"`
-	Unpack       bool      `json:"unpack"`
-	Tags         []string  `json:"tags"`
-	KvTags       stringMap `json:"kvTags"`
-	Properties   stringMap `json:"properties"`
-	RunID        *string   `json:"runId,omitempty"`
+	ID           string        `json:"id"`
+	Name         string        `json:"name"`
+	Version      int64         `json:"version"`
+	URL          string        `json:"url"`
+	MimeType     string        `json:"mimeType"`
+	Description  *string       `json:"description"`
+	CreatedTime  string        `json:"createdTime"`
+	ModifiedTime string        `json:"modifiedTime"`
+	Unpack       bool          `json:"unpack"`
+	Tags         []string      `json:"tags"`
+	KvTags       mms.StringMap `json:"kvTags"`
+	Properties   mms.StringMap `json:"properties"`
+	RunID        *string       `json:"runId,omitempty"`
 	lineage
 }
 
@@ -71,8 +72,8 @@ func (m model) wire() any {
 	if m.Datasets == nil {
 		m.Datasets = []datasetRef{}
 	}
-	return modelDto{m.ID, m.Name, m.Version, m.URL, m.MimeType, m.Description, wireTime(m.Created), wireTime(m.Modified),
-		m.Unpack, nil, m.KvTags.clone(), m.Properties.clone(), m.RunID, m.lineage}
+	return modelDto{m.ID, m.Name, m.Version, m.URL, m.MimeType, m.Description, plane.WireTime(m.Created), plane.WireTime(m.Modified),
+		m.Unpack, nil, m.KvTags.Clone(), m.Properties.Clone(), m.RunID, m.lineage}
 }
 
 var modelName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9._-]{1,255}$`) })
@@ -94,7 +95,7 @@ func parseModelID(id string) (name string, version int64, ok bool) {
 
 func missingModel(id string, err error) error {
 	if errors.Is(err, store.ErrNotFound) {
-		return mmsFault(http.StatusNotFound, "ModelNotFound", "id", "The model with id '%s' was not found.", id)
+		return mms.Fault(http.StatusNotFound, "ModelNotFound", "id", "The model with id '%s' was not found.", id)
 	}
 	return err
 }
@@ -107,22 +108,22 @@ func (s *Service) createModel(w http.ResponseWriter, r *http.Request, c *plane.C
 		Description *string `json:"description"`
 		Unpack      bool    `json:"unpack"`
 		// Tags is a list in no payload that the service took: tags travel as kvTags.
-		Tags       stringMap `json:"tags"`
-		KvTags     stringMap `json:"kvTags"`
-		Properties stringMap `json:"properties"`
-		RunID      *string   `json:"runId"`
+		Tags       mms.StringMap `json:"tags"`
+		KvTags     mms.StringMap `json:"kvTags"`
+		Properties mms.StringMap `json:"properties"`
+		RunID      *string       `json:"runId"`
 		lineage
 	}
-	if err := readPayload(w, r, &in); err != nil {
+	if err := mms.ReadPayload(w, r, &in); err != nil {
 		return err
 	}
 	for _, f := range []struct{ name, value string }{{"name", in.Name}, {"url", in.URL}, {"mimeType", in.MimeType}} {
 		if f.value == "" {
-			return mmsFault(http.StatusBadRequest, "MissingField", f.name, "The model's '%s' is missing.", f.name)
+			return mms.Fault(http.StatusBadRequest, "MissingField", f.name, "The model's '%s' is missing.", f.name)
 		}
 	}
 	if !modelName().MatchString(in.Name) {
-		return mmsFault(http.StatusBadRequest, "InvalidModelName", "name",
+		return mms.Fault(http.StatusBadRequest, "InvalidModelName", "name",
 			"The model name '%s' is not valid: it may hold letters, digits, dashes, dots and underscores alone, 255 at most.", in.Name)
 	}
 	runID, err := s.checkModelURL(r.Context(), c.Workspace, in.URL)
@@ -136,7 +137,7 @@ func (s *Service) createModel(w http.ResponseWriter, r *http.Request, c *plane.C
 		in.KvTags = in.Tags
 	}
 	m, err := s.addModel(r.Context(), c.Workspace, model{URL: in.URL, MimeType: in.MimeType, Unpack: in.Unpack, lineage: in.lineage,
-		entry: entry{Name: in.Name, Description: in.Description, KvTags: in.KvTags, Properties: in.Properties, RunID: runID}})
+		Entry: mms.Entry{Name: in.Name, Description: in.Description, KvTags: in.KvTags, Properties: in.Properties, RunID: runID}})
 	if err != nil {
 		return err
 	}
@@ -148,9 +149,9 @@ func (s *Service) createModel(w http.ResponseWriter, r *http.Request, c *plane.C
 // are there, and returns the run that the asset names.
 func (s *Service) checkModelURL(ctx context.Context, ws plane.Workspace, url string) (*string, error) {
 	if id, ok := strings.CutPrefix(url, "aml://asset/"); ok {
-		a, _, err := read[asset](ctx, s.cfg.Store, assetKey(ws, id))
+		a, _, err := store.Read[asset](ctx, s.cfg.Store, assetKey(ws, id))
 		if errors.Is(err, store.ErrNotFound) {
-			return nil, mmsFault(http.StatusBadRequest, "AssetNotFound", "url", "The asset with id '%s' does not exist.", id)
+			return nil, mms.Fault(http.StatusBadRequest, "AssetNotFound", "url", "The asset with id '%s' does not exist.", id)
 		}
 		if err != nil {
 			return nil, err
@@ -160,7 +161,7 @@ func (s *Service) checkModelURL(ctx context.Context, ws plane.Workspace, url str
 	if id, ok := strings.CutPrefix(url, "aml://artifact/"); ok {
 		return nil, s.checkArtifacts(ctx, ws, []artifactRef{{ID: &id}})
 	}
-	return nil, mmsFault(http.StatusBadRequest, "InvalidModelUrl", "url",
+	return nil, mms.Fault(http.StatusBadRequest, "InvalidModelUrl", "url",
 		"The model's url '%s' must be aml://asset/{asset id} or aml://artifact/{artifact id}.", url)
 }
 
@@ -168,7 +169,7 @@ func (s *Service) checkModelURL(ctx context.Context, ws plane.Workspace, url str
 func (s *Service) addModel(ctx context.Context, ws plane.Workspace, m model) (model, error) {
 	k := key(ws, "modelversion", m.Name)
 	for {
-		v, rev, err := read[modelVersion](ctx, s.cfg.Store, k)
+		v, rev, err := store.Read[modelVersion](ctx, s.cfg.Store, k)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return m, err
 		}
@@ -176,11 +177,11 @@ func (s *Service) addModel(ctx context.Context, ws plane.Workspace, m model) (mo
 		m.Version, m.ID = v.Last, m.Name+":"+strconv.FormatInt(v.Last, 10)
 		m.Created = s.cfg.Clock.Now()
 		m.Modified = m.Created
-		count, err := putOp(k, v, rev)
+		count, err := store.PutOp(k, v, rev)
 		if err != nil {
 			return m, err
 		}
-		put, err := putOp(modelKey(ws, m.Name, m.Version), m, store.Absent)
+		put, err := store.PutOp(modelKey(ws, m.Name, m.Version), m, store.Absent)
 		if err != nil {
 			return m, err
 		}
@@ -191,19 +192,19 @@ func (s *Service) addModel(ctx context.Context, ws plane.Workspace, m model) (mo
 }
 
 func (s *Service) listModels(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
-	l, err := parseList(r, c)
+	l, err := mms.ParseList(r, c)
 	if err != nil {
 		return err
 	}
 	prefix := key(c.Workspace, "model", "")
-	if l.name != "" {
-		prefix += l.name + "/"
+	if l.Name != "" {
+		prefix += l.Name + "/"
 	}
-	all, err := readAll[model](r.Context(), s.cfg.Store, prefix)
+	all, err := store.ReadAll[model](r.Context(), s.cfg.Store, prefix)
 	if err != nil {
 		return err
 	}
-	framework := queryValues(r.URL.Query(), "framework")
+	framework := mms.QueryValues(r.URL.Query(), "framework")
 	all = slices.DeleteFunc(all, func(m model) bool {
 		return len(framework) > 0 && (m.Framework == nil || !strings.EqualFold(*m.Framework, framework[0]))
 	})
@@ -212,7 +213,7 @@ func (s *Service) listModels(w http.ResponseWriter, r *http.Request, c *plane.Ca
 	} else if only {
 		all = newest(all, l)
 	}
-	out, err := paginate(l, all, func(m model) entry { return m.entry }, model.wire)
+	out, err := mms.Paginate(l, all, func(m model) mms.Entry { return m.Entry }, model.wire)
 	if err != nil {
 		return err
 	}
@@ -221,10 +222,10 @@ func (s *Service) listModels(w http.ResponseWriter, r *http.Request, c *plane.Ca
 }
 
 // newest keeps of each name the highest version that the list would show.
-func newest(all []model, l listQuery) []model {
+func newest(all []model, l mms.ListQuery) []model {
 	last := map[string]int64{}
 	for _, m := range all {
-		if l.matches(m.entry) {
+		if l.Matches(m.Entry) {
 			last[m.Name] = max(last[m.Name], m.Version)
 		}
 	}
@@ -232,22 +233,17 @@ func newest(all []model, l listQuery) []model {
 }
 
 func (s *Service) getModel(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
-	id := c.Vars["id"]
-	name, version, ok := parseModelID(id)
-	if !ok {
-		return missingModel(id, store.ErrNotFound)
-	}
-	m, _, err := read[model](r.Context(), s.cfg.Store, modelKey(c.Workspace, name, version))
+	m, err := s.model(r.Context(), c.Workspace, c.Vars["id"])
 	if err != nil {
-		return missingModel(id, err)
+		return err
 	}
 	plane.WriteJSON(w, http.StatusOK, m.wire())
 	return nil
 }
 
 func (s *Service) patchModel(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
-	var ops []patchOp
-	if err := readPayload(w, r, &ops); err != nil {
+	var ops []mms.PatchOp
+	if err := mms.ReadPayload(w, r, &ops); err != nil {
 		return err
 	}
 	id := c.Vars["id"]
@@ -255,7 +251,7 @@ func (s *Service) patchModel(w http.ResponseWriter, r *http.Request, c *plane.Ca
 	if !ok {
 		return missingModel(id, store.ErrNotFound)
 	}
-	m, _, err := update(r.Context(), s.cfg.Store, modelKey(c.Workspace, name, version), func(m *model, found bool) error {
+	m, _, err := store.Update(r.Context(), s.cfg.Store, modelKey(c.Workspace, name, version), func(m *model, found bool) error {
 		if !found {
 			return store.ErrNotFound
 		}
@@ -263,9 +259,9 @@ func (s *Service) patchModel(w http.ResponseWriter, r *http.Request, c *plane.Ca
 		if err != nil {
 			return err
 		}
-		e, err := m.entry.patch(rest)
+		e, err := m.Entry.Patch(rest)
 		e.Modified = s.cfg.Clock.Now()
-		m.entry, m.lineage = e, line
+		m.Entry, m.lineage = e, line
 		return err
 	})
 	if err != nil {

@@ -93,9 +93,6 @@ func TestModelExchanges(t *testing.T) {
 		{"bad version", "GET", models + "?{M}&version=0", "", 400, []string{`"target":"version"`}, nil},
 		{"bad order", "GET", models + "?{M}&orderBy=Size", "", 400, []string{"orderBy", "Size"}, nil},
 		{"bad token", "GET", models + "?{M}&$skipToken=zzz", "", 400, []string{"skipToken"}, nil},
-		{"images", "POST", "/api/{WS}/images?{M}", `{}`, 400, []string{"NotSupported", `"statusCode":400`}, nil},
-		{"a service", "GET", "/api/{WS}/services/s?{M}&expand=true", "", 400, []string{"NotSupported"}, nil},
-		{"an operation", "GET", "/api/{WS}/operations/o?{M}", "", 400, []string{"NotSupported"}, nil},
 
 		{"delete", "DELETE", models + "/m:2?{M}", "", 200, nil, nil},
 		{"delete again", "DELETE", models + "/m:2?{M}", "", 204, nil, nil},

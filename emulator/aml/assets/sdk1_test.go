@@ -175,7 +175,6 @@ func TestModelsV1(t *testing.T) {
 		{"ErrPatch", "PATCH", v1 + "/models/m:1", `[{"op":"remove","path":"/datasets"}]`, 400, []string{"/datasets"}, nil},
 		{"ErrPatchValue", "PATCH", v1 + "/models/m:1", `[{"op":"add","path":"/datasets","value":1}]`, 400, []string{"does not fit"}, nil},
 		{"ErrNotFound", "GET", v1 + "/models/none:1", "", 404, []string{"ModelNotFound"}, nil},
-		{"ErrNotSupported", "GET", v1 + "/services/s", "", 400, []string{"NotSupported"}, nil},
 		{"the version of 2018 is still asked for", "GET", "/api/{WS}/models", "", 400, []string{"ApiVersionUnspecified"}, nil},
 		{"datastores with their secrets", "GET", stores + "?count=100&includeSecret=true", "", 200, []string{`"accountKey":"`}, nil},
 		{"and without", "GET", stores, "", 200, nil, []string{`"accountKey":"`}},

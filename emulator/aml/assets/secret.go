@@ -72,7 +72,7 @@ func (s *Service) putSecret(w http.ResponseWriter, r *http.Request, c *plane.Cal
 	case len(*in.Value) > 25<<10:
 		return plane.BadRequest("Value", "The secret's value is longer than 25 KB.")
 	}
-	if _, err := write(r.Context(), s.cfg.Store, secretKey(c.Workspace, in.Name), secret{in.Name, *in.Value}, store.Any); err != nil {
+	if _, err := store.Write(r.Context(), s.cfg.Store, secretKey(c.Workspace, in.Name), secret{in.Name, *in.Value}, store.Any); err != nil {
 		return err
 	}
 	plane.WriteJSON(w, http.StatusOK, nil)
@@ -107,6 +107,6 @@ func (s *Service) deleteSecret(w http.ResponseWriter, r *http.Request, c *plane.
 
 // Secret returns a secret stored through credential/v1.0 ("AzureMlSecret=..." in a legacy .compute file).
 func (s *Service) Secret(ctx context.Context, ws plane.Workspace, name string) (string, error) {
-	v, _, err := read[secret](ctx, s.cfg.Store, secretKey(ws, name))
+	v, _, err := store.Read[secret](ctx, s.cfg.Store, secretKey(ws, name))
 	return v.Value, missingSecret(name, err)
 }

@@ -51,7 +51,7 @@ func (s *Service) snapshot(ctx context.Context, ws plane.Workspace, id string) (
 	if err != nil {
 		return snapshot{}, err
 	}
-	sn, _, err := read[snapshot](ctx, s.cfg.Store, key(ws, "snapshot", id))
+	sn, _, err := store.Read[snapshot](ctx, s.cfg.Store, key(ws, "snapshot", id))
 	if errors.Is(err, store.ErrNotFound) {
 		return sn, plane.NotFound("The snapshot '%s' was not found.", id)
 	}
@@ -68,9 +68,9 @@ type snapshotDto struct {
 // files have not all come is never the latest, or an SDK that died between
 // two batches would find its project unchanged the next time.
 func (s *Service) latestMetadata(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
-	l, _, err := read[latest](r.Context(), s.cfg.Store, key(c.Workspace, "latestsnapshot"))
+	l, _, err := store.Read[latest](r.Context(), s.cfg.Store, key(c.Workspace, "latestsnapshot"))
 	if errors.Is(err, store.ErrNotFound) {
-		empty := node{Type: typeDirectory, Timestamp: wireTime(s.cfg.Clock.Now())}
+		empty := node{Type: typeDirectory, Timestamp: plane.WireTime(s.cfg.Clock.Now())}
 		plane.WriteJSON(w, http.StatusOK, snapshotDto{uuid.Nil.String(), empty.wire()})
 		return nil
 	}

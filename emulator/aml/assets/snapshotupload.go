@@ -228,7 +228,7 @@ func (sn *snapshot) fill(up *upload, inherited map[string]*node) error {
 // between the two leaves is content that the next snapshot may use.
 func (s *Service) storeSnapshot(ctx context.Context, ws plane.Workspace, sn snapshot, up *upload) error {
 	k := key(ws, "snapshot", sn.ID)
-	old, _, err := read[snapshot](ctx, s.cfg.Store, k)
+	old, _, err := store.Read[snapshot](ctx, s.cfg.Store, k)
 	if err == nil && old.Parent == sn.Parent && reflect.DeepEqual(old.Root.wire(), sn.Root.wire()) && old.Bytes == sn.Bytes && old.Missing == sn.Missing {
 		return nil // a repetition of what was already acknowledged
 	}

@@ -22,6 +22,21 @@ import (
 //go:embed control/*.py control/*.txt control/Invocation.sh control/Invocation.bat
 var control embed.FS
 
+// EnvironmentScripts are the control scripts that make a Python environment of
+// conda dependencies, for what else has to make one: each a file of that name.
+func EnvironmentScripts() (map[string][]byte, error) {
+	out := map[string][]byte{}
+	for _, name := range []string{"environment.py", "interpreters.py", "packages.py", "job.py",
+		"constraints-2018.txt", "constraints-azureml.txt", "constraints-azureml-0.1.68.txt"} {
+		b, err := control.ReadFile("control/" + name)
+		if err != nil {
+			return nil, fmt.Errorf("execution: %w", err)
+		}
+		out[name] = b
+	}
+	return out, nil
+}
+
 // job is all that the control scripts of one run get to know, but for secrets: job.json.
 type job struct {
 	RunID                string            `json:"runId"`

@@ -64,3 +64,6 @@ type Token struct {
 	Token   string
 	Expires time.Time
 }
+
+// WireTime is how the services of 2018 wrote instants.
+func WireTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000000Z") }

@@ -28,6 +28,7 @@ const labelSource = "dev.lazulite.source"
 var packages = []string{
 	"openssh-server", "openssh-client", "openssh-sftp-server", "rsync", "sudo", "ca-certificates", "procps", "iproute2", "git", "curl",
 	"python3", "python3-venv", "python3-pip", "libgomp1", "libnsl2", "libuuid1", "less",
+	"openmpi-bin",
 }
 
 // instructions of the base image: docker import keeps none.
@@ -123,7 +124,7 @@ func (i *Images) buildOn(ctx context.Context, b Base) error {
 	}
 	lines = append(lines,
 		"RUN apt-get "+strings.Join(aptOptions(ctx), " ")+" update && apt-get install -y --no-install-recommends "+strings.Join(b.packages(), " ")+
-			" && rm -rf /var/lib/apt/lists/* && sh /tmp/finish / && rm -f /tmp/finish /tmp/ca.crt")
+			" && { "+strings.ReplaceAll(clientScript, "\n", "; ")+"; } && rm -rf /var/lib/apt/lists/* && sh /tmp/finish / && rm -f /tmp/finish /tmp/ca.crt")
 	lines = append(lines, instructions(b.From)...)
 	lines = append(lines, "ENV DEBIAN_FRONTEND=")
 	files["Dockerfile"] = []byte(strings.Join(lines, "\n") + "\n")
@@ -165,6 +166,7 @@ func (i *Images) bootstrap(ctx context.Context, b Base) error {
 	if b.CA != "" {
 		args = append(args, "--customize-hook=upload "+b.CA+" /tmp/ca.crt")
 	}
+	args = append(args, `--customize-hook=chroot "$1" sh -c '`+clientScript+`'`)
 	args = append(args, "--customize-hook="+finish+` "$1"`, suite, "-")
 	args = append(args, sources...)
 	epoch := b.Epoch
@@ -238,6 +240,13 @@ find "$r" -xdev -name __pycache__ -type d -prune -exec rm -rf {} +
 rm -f "$r/var/lib/dbus/machine-id"
 [ -z "$r" ] || rm -f "$r/etc/hostname" "$r/etc/resolv.conf"
 `
+
+// clientScript takes the docker command alone out of the distribution's
+// package, which in most has the daemon with it.
+const clientScript = `set -e; cd /tmp
+apt-get download docker-cli 2>/dev/null || apt-get download docker.io
+dpkg-deb --fsys-tarfile docker*.deb | tar -x -C / ./usr/bin/docker
+rm -f docker*.deb`
 
 // fetchUV gets the uv program by this host's pip, which knows the host's index and certificates.
 func fetchUV(ctx context.Context, dir string) (string, error) {

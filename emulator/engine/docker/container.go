@@ -16,6 +16,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"lazulite.dev/emulator/engine"
+	"lazulite.dev/emulator/engine/docker/guest"
 )
 
 // How long a daemon that has gone away in mid-run may take to come back.
@@ -29,6 +30,7 @@ type container struct {
 	dir     string // to start commands in; empty: the image's
 	machine bool
 	shell   bool
+	docker  bool // it has a Docker of its own
 
 	ended chan struct{} // closed when exit or err is set
 	exit  engine.Exit
@@ -38,15 +40,18 @@ type container struct {
 	mu       sync.Mutex
 	stopping bool
 	sent     map[int]bool // signals that Stop has sent
+	guest    *guest.Guest
 }
 
 func newContainer(e *Engine, name string) *container {
 	return &container{engine: e, name: name, ended: make(chan struct{}), sent: map[int]bool{}}
 }
 
-// watch waits for its end, through a daemon that restarts.
+// watch waits for its end, through a daemon that restarts. What its Docker has
+// running, whose network it was, ends with it.
 func (c *container) watch(ctx context.Context) {
 	defer close(c.ended)
+	defer c.closeGuest(ctx)
 	api := c.engine.daemon.api
 	var giveUp time.Time
 	for {
@@ -163,6 +168,9 @@ func (c *container) Stop(ctx context.Context, grace time.Duration) error {
 	if c.over() {
 		return nil
 	}
+	if err := c.stopGuests(ctx, 0); err != nil {
+		return orContext(ctx, err)
+	}
 	c.note(sigKILL)
 	_, err := c.engine.daemon.api.ContainerKill(ctx, c.id, client.ContainerKillOptions{Signal: "KILL"})
 	if err != nil && !errdefs.IsNotFound(err) && !errdefs.IsConflict(err) {
@@ -233,7 +241,14 @@ func (c *container) askAllToEnd(ctx context.Context) error {
 		if c.machine {
 			flag = "machine"
 		}
+		var guests sync.WaitGroup
+		guests.Go(func() {
+			if err := c.stopGuests(ctx, patience); err != nil && ctx.Err() == nil {
+				c.engine.cfg.Logger.Warn("stopping what a machine's Docker runs", "machine", c.name, "error", err)
+			}
+		})
 		_, err = c.script(ctx, endScript, flag)
+		guests.Wait()
 	} else {
 		_, err = c.engine.daemon.api.ContainerKill(ctx, c.id, client.ContainerKillOptions{Signal: "TERM"})
 	}
@@ -252,6 +267,9 @@ func (c *container) Remove(ctx context.Context) error {
 		c.sent[sigKILL] = true
 	}
 	c.mu.Unlock()
+	if err := c.removeGuests(ctx); err != nil {
+		return err
+	}
 	if err := c.engine.daemon.remove(ctx, c.id); err != nil {
 		return err
 	}

@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"os"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -18,6 +20,7 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 
 	"lazulite.dev/emulator/engine"
+	"lazulite.dev/emulator/hardware"
 )
 
 // start makes the container and starts it. If it fails, c.id is what is to be removed.
@@ -41,6 +44,14 @@ func (c *container) start(ctx context.Context, spec engine.Spec) error {
 	}
 	if c.machine && !c.shell {
 		return fmt.Errorf("%w: a machine needs an image with a /bin/sh, %s has none", engine.ErrInvalid, img.name)
+	}
+	if c.docker = spec.Docker; c.docker && (!c.machine || c.engine.cfg.Dir == "") {
+		return fmt.Errorf("%w: a Docker of its own is a machine's, of an engine that has a Dir", engine.ErrInvalid)
+	}
+	if c.docker {
+		if err := os.MkdirAll(c.engine.guestDir(c.name), 0o755); err != nil {
+			return err
+		}
 	}
 	bound := published{}
 	if len(spec.Ports) > 0 {
@@ -72,6 +83,9 @@ func (c *container) start(ctx context.Context, spec engine.Spec) error {
 		if err := c.findCommand(ctx, spec, img); err != nil {
 			return err
 		}
+	}
+	if err := c.openGuest(ctx); err != nil {
+		return err
 	}
 	if err := created.Start(ctx); err != nil {
 		return refusal("starting a container", err)
@@ -178,6 +192,9 @@ func (c *container) labels(spec engine.Spec) map[string]string {
 		out = map[string]string{}
 	}
 	out[labelInstance], out[labelName] = c.engine.instance, spec.Name
+	if len(spec.Limits.GPUs) > 0 {
+		out[labelGPUs] = strings.Join(spec.Limits.GPUs, ",")
+	}
 	if c.machine {
 		out[labelMachine] = "true"
 	}
@@ -186,6 +203,9 @@ func (c *container) labels(spec engine.Spec) map[string]string {
 	}
 	if spec.Dir != "" {
 		out[labelDir] = spec.Dir
+	}
+	if spec.Docker {
+		out[labelDocker] = "true"
 	}
 	return out
 }
@@ -234,14 +254,28 @@ func (c *container) configureHost(x *containertypes.HostConfig, spec engine.Spec
 	x.NanoCPUs = int64(limits.CPU * 1e9)
 	// No swap beside it: a process that goes beyond its size ends, as on a VM.
 	x.Memory, x.MemorySwap = limits.Memory, limits.Memory
-	if len(limits.GPUs) > 0 {
+	if len(limits.GPUs) > 0 && limits.Stub == nil {
 		x.DeviceRequests = []containertypes.DeviceRequest{{Driver: "nvidia", DeviceIDs: slices.Clone(limits.GPUs), Capabilities: [][]string{{"gpu"}}}}
+	}
+	if stub := limits.Stub; stub != nil {
+		for target, source := range map[string]string{hardware.StubTable: stub.Table, "/usr/bin/nvidia-smi": stub.SMI,
+			// Where loaders look without being told: Debian's and Red Hat's.
+			path.Join("/usr/lib", multiarch[runtime.GOARCH], "libnvidia-ml.so.1"): stub.Library, "/usr/lib64/libnvidia-ml.so.1": stub.Library} {
+			x.Mounts = append(x.Mounts, mount.Mount{Type: mount.TypeBind, Source: source, Target: target, ReadOnly: true})
+		}
 	}
 	base := spec.Dir
 	if base == "" {
 		base = path.Join("/", img.dir)
 	}
 	targets := map[string]bool{}
+	if c.docker {
+		targets[guestFolder] = true
+		x.Mounts = append(x.Mounts, mount.Mount{Type: mount.TypeBind, Source: c.engine.guestDir(c.name), Target: guestFolder})
+		// What its own containers ask for as the host's is the machine's, which
+		// has as much shared memory as a real one.
+		x.IpcMode, x.ShmSize = containertypes.IPCModeShareable, limits.Memory/2
+	}
 	for _, m := range spec.Mounts {
 		target := m.Target
 		if !path.IsAbs(target) {
@@ -271,6 +305,9 @@ func (c *container) configureHost(x *containertypes.HostConfig, spec engine.Spec
 		x.ExtraHosts = append(x.ExtraHosts, hostName+":host-gateway")
 	}
 }
+
+// multiarch is Debian's name of an architecture.
+var multiarch = map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
 
 // findCommand looks in the container, not started yet, for what it is to run:
 // under init and a shell, Docker itself no longer would.

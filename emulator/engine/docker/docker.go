@@ -46,7 +46,8 @@ type Config struct {
 	Host string
 	// InstanceID is the label of all that the engine makes. Empty: kept in Dir, or made up.
 	InstanceID string
-	// Dir keeps the InstanceID over restarts.
+	// Dir keeps the InstanceID over restarts, and the sockets of machines that
+	// have a Docker of their own, which none has without it.
 	Dir string
 	// Keep leaves what still runs at New to Adopt and Sweep. Otherwise New removes it.
 	Keep bool
@@ -79,9 +80,12 @@ func (c Config) withDefaults() Config {
 const (
 	labelInstance = "dev.lazulite.instance"
 	labelName     = "dev.lazulite.name"
+	labelGPUs     = "dev.lazulite.gpus"    // UUIDs of those that it has
 	labelMachine  = "dev.lazulite.machine" // it has no command of its own
 	labelDir      = "dev.lazulite.dir"
-	labelShell    = "dev.lazulite.shell" // its image has a /bin/sh
+	labelShell    = "dev.lazulite.shell"  // its image has a /bin/sh
+	labelDocker   = "dev.lazulite.docker" // it has a Docker of its own
+	labelWithin   = "dev.lazulite.within" // the Spec.Name of the machine in whose Docker it was made
 )
 
 // How long a single call to the daemon may take that no caller's context bounds.
@@ -112,21 +116,22 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	cfg = cfg.withDefaults()
 	e := &Engine{cfg: cfg, instance: cfg.InstanceID, containers: map[string]*container{}, looked: map[string]bool{},
 		starts: make(chan struct{}, 2*runtime.NumCPU())}
+	var err error
+	if cfg.Dir != "" {
+		if e.cfg.Dir, err = filepath.Abs(cfg.Dir); err != nil {
+			return nil, err
+		}
+		if err := os.MkdirAll(e.cfg.Dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
 	if e.instance == "" && cfg.Dir != "" {
-		dir, err := filepath.Abs(cfg.Dir)
-		if err != nil {
-			return nil, err
-		}
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, err
-		}
-		if e.instance, err = engine.InstanceID(filepath.Join(dir, "instance")); err != nil {
+		if e.instance, err = engine.InstanceID(filepath.Join(e.cfg.Dir, "instance")); err != nil {
 			return nil, err
 		}
 	} else if e.instance == "" {
 		e.instance = madeUpID()
 	}
-	var err error
 	if e.daemon, err = connect(ctx, cfg.Host, cfg.Logger); err != nil {
 		return nil, err
 	}
@@ -167,7 +172,7 @@ func (e *Engine) Start(ctx context.Context, spec engine.Spec) (engine.Container,
 	if err := c.start(ctx, spec); err != nil {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 		defer cancel()
-		err = errors.Join(err, e.daemon.remove(clean, c.id))
+		err = errors.Join(err, c.removeGuests(clean), e.daemon.remove(clean, c.id))
 		e.forget(c)
 		return nil, err
 	}
@@ -242,7 +247,7 @@ func (e *Engine) Found(ctx context.Context) ([]string, error) {
 	defer e.mu.Unlock()
 	var out []string
 	for _, s := range all {
-		if name := s.Labels[labelName]; e.containers[name] == nil && s.State == "running" {
+		if name := s.Labels[labelName]; name != "" && e.containers[name] == nil && s.State == "running" {
 			out = append(out, name)
 		}
 	}
@@ -266,11 +271,16 @@ func (e *Engine) Adopt(ctx context.Context, name string) (engine.Container, erro
 		if s.Labels[labelName] == name && lasts(s.State) {
 			c.id = s.ID
 			c.machine, c.shell, c.dir = s.Labels[labelMachine] != "", s.Labels[labelShell] != "", s.Labels[labelDir]
+			c.docker = s.Labels[labelDocker] != ""
 			if s.State != "running" {
 				c.stopping = c.machine
 				c.conclude(ctx, 0)
 				close(c.ended)
 				return c, nil
+			}
+			if err := c.openGuest(ctx); err != nil {
+				e.forget(c)
+				return nil, err
 			}
 			e.attend(c)
 			return c, nil
@@ -295,9 +305,13 @@ func (e *Engine) sweep(ctx context.Context, keep bool) error {
 	var stale []string
 	e.mu.Lock()
 	for _, s := range all {
-		c := e.containers[s.Labels[labelName]]
-		// One that is being started has no id yet, and may be this one.
-		if c == nil && !(keep && lasts(s.State)) {
+		name, guests := s.Labels[labelName], false
+		if within := s.Labels[labelWithin]; within != "" {
+			name, guests = within, true
+		}
+		// One that is being started has no id yet, and may be this one. What a
+		// machine's Docker made is kept as long as the machine.
+		if e.containers[name] == nil && !(keep && (guests || lasts(s.State))) {
 			stale = append(stale, s.ID)
 		}
 	}
@@ -312,7 +326,7 @@ func (e *Engine) sweep(ctx context.Context, keep bool) error {
 	}
 	wg.Wait()
 	if !keep {
-		errs = append(errs, e.daemon.removeNetworks(ctx, e.instance))
+		errs = append(errs, e.daemon.removeNetworks(ctx, e.instance), e.removeVolumes(ctx, ""))
 	}
 	return errors.Join(errs...)
 }

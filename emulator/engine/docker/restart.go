@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	containertypes "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
@@ -24,27 +25,26 @@ func (c *container) Restart(ctx context.Context, limits hardware.Limits) (engine
 	if err != nil {
 		return nil, refusal("starting a container again", err)
 	}
-	had := 0
-	for _, d := range i.Container.HostConfig.DeviceRequests {
-		had += len(d.DeviceIDs)
-	}
-	if had > 0 || len(limits.GPUs) > 0 {
-		// Which of the host's GPUs are free may have changed since.
-		return nil, fmt.Errorf("%w: %s has GPUs, or is to have them", engine.ErrInvalid, c.name)
+	if had := i.Container.Config.Labels[labelGPUs]; had != strings.Join(limits.GPUs, ",") {
+		return nil, fmt.Errorf("%w: the GPUs of %s are %q, and are to be %q", engine.ErrInvalid, c.name, had, limits.GPUs)
 	}
 	if _, err := api.ContainerUpdate(ctx, c.id, client.ContainerUpdateOptions{Resources: &containertypes.Resources{
 		NanoCPUs: int64(limits.CPU * 1e9), Memory: limits.Memory, MemorySwap: limits.Memory}}); err != nil {
 		return nil, refusal("changing a container's limits", err)
 	}
 	next := newContainer(c.engine, c.name)
-	next.id, next.dir, next.machine, next.shell = c.id, c.dir, c.machine, c.shell
+	next.id, next.dir, next.machine, next.shell, next.docker = c.id, c.dir, c.machine, c.shell, c.docker
 	select {
 	case c.engine.starts <- struct{}{}:
 		defer func() { <-c.engine.starts }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	if err := next.openGuest(ctx); err != nil {
+		return nil, err
+	}
 	if _, err := api.ContainerStart(ctx, c.id, client.ContainerStartOptions{}); err != nil {
+		next.closeGuest(ctx)
 		return nil, refusal("starting a container again", err)
 	}
 	c.engine.mu.Lock()
@@ -54,5 +54,8 @@ func (c *container) Restart(ctx context.Context, limits hardware.Limits) (engine
 	}
 	c.engine.containers[c.name] = next
 	c.engine.attend(next)
+	if next.docker {
+		c.engine.watch.Go(func() { next.startGuests(c.engine.ctx) })
+	}
 	return next, nil
 }

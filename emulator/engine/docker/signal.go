@@ -41,7 +41,7 @@ const (
 	runScript = `exec "$0" "$@" 2>&1`
 
 	// machineScript is what a machine runs: it lasts, whatever is sent to all.
-	machineScript = `trap '' TERM HUP INT QUIT; exec sleep 2147483647`
+	machineScript = `trap '' TERM HUP INT QUIT; [ ! -d ` + guestFolder + ` ] || ln -sfn docker/docker.sock /run/docker.sock; exec sleep 2147483647`
 
 	// execScript tells its process id, by which the command's session is known
 	// from then on, and then becomes the command.

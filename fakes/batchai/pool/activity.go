@@ -4,16 +4,18 @@ import "sync"
 
 // activity counts what goes on, so that a manual clock can be advanced exactly
 // when everything waits for it: nothing is busy, and there is a timer of the
-// clock for each wait.
+// clock for each wait of one.
 type activity struct {
 	mu           sync.Mutex
 	busy, timers int
 }
 
-// task is one goroutine's share: busy, or waiting for that many timers of the clock.
+// task is one goroutine's share: busy, or waiting, for a number of the clock's
+// timers. A token is there from when it is roused until it is awake.
 type task struct {
 	waiting bool
 	timers  int
+	token   chan struct{}
 }
 
 // begin makes a task that is busy. Its starter calls it, before the goroutine runs.
@@ -21,30 +23,55 @@ func (a *activity) begin() *task {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.busy++
-	return &task{}
+	return &task{token: make(chan struct{}, 1)}
 }
 
 func (a *activity) end(t *task) {
-	a.rouse(t)
+	a.awake(t)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.busy--
 }
 
-// wait says that the task waits from now on, for that many timers.
-func (a *activity) wait(t *task, timers int) {
+// wait says that the task waits from now on; false: it was roused since it was
+// awake last, and need not.
+func (a *activity) wait(t *task, timers int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	select {
+	case <-t.token:
+		return false
+	default:
+	}
 	a.busy--
 	a.timers += timers
 	t.waiting, t.timers = true, timers
+	return true
 }
 
-// rouse says that the task is busy again. Who ends its wait calls it before, and
-// the task itself after a wait.
+// awake says, by the task itself, that it is busy again.
+func (a *activity) awake(t *task) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.resume(t)
+	select {
+	case <-t.token:
+	default:
+	}
+}
+
+// rouse says, by who ends a task's wait and before that, that it is busy again.
 func (a *activity) rouse(t *task) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.resume(t)
+	select {
+	case t.token <- struct{}{}:
+	default:
+	}
+}
+
+func (a *activity) resume(t *task) {
 	if t.waiting {
 		a.busy++
 		a.timers -= t.timers

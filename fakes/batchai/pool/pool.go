@@ -22,8 +22,11 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"path/filepath"
+	"sync"
 
 	"lazulite.dev/emulator/clock"
 	"lazulite.dev/emulator/engine"
@@ -81,3 +84,266 @@ type Mounted struct {
 	// Close flushes and lets go; nil where there is nothing to do.
 	Close func(ctx context.Context) error
 }
+
+// Pool is all clusters of an emulator.
+type Pool struct {
+	cfg       Config
+	lifecycle Lifecycle
+	seed      uint64
+	err       error // in Config; told by Open
+	activity  activity
+
+	ctx     context.Context // of all that runs; ends with Close
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	changes *changes
+
+	mu       sync.Mutex // of what follows; a cluster's own is never taken under it
+	journal  *journal
+	opened   bool
+	clusters map[string]*cluster
+	jobs     map[string]*job
+	cores    map[account]int // that nodes hold
+}
+
+type account struct {
+	name        string
+	lowPriority bool
+}
+
+// New checks the Config; what is wrong with it Open says.
+func New(cfg Config) *Pool {
+	if cfg.Clock == nil {
+		cfg.Clock = clock.Real()
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	}
+	if cfg.Hardware == nil {
+		cfg.Hardware = hardware.New(hardware.Config{})
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Lifecycle == "" {
+		cfg.Lifecycle = "fast"
+	}
+	p := &Pool{cfg: cfg, seed: cfg.Rand.Uint64(), clusters: map[string]*cluster{}, jobs: map[string]*job{}, cores: map[account]int{}}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	if cfg.Engine == nil || cfg.Dir == "" {
+		p.err = errors.New("pool: an Engine and a Dir are needed")
+		return p
+	}
+	if p.cfg.Dir, p.err = filepath.Abs(cfg.Dir); p.err != nil {
+		return p
+	}
+	all := cfg.Lifecycles
+	if all == nil {
+		if all, p.err = embeddedLifecycles(); p.err != nil {
+			return p
+		}
+	}
+	var known bool
+	if p.lifecycle, known = all[cfg.Lifecycle]; !known {
+		p.err = fmt.Errorf("pool: there is no lifecycle %q", cfg.Lifecycle)
+	}
+	return p
+}
+
+// Open reads the state and takes up all that was going on. It does not wait for
+// nodes to be there again. Clusters are known when it returns.
+func (p *Pool) Open(ctx context.Context) error {
+	if p.err != nil {
+		return p.err
+	}
+	journal, entries, err := openJournal(filepath.Join(p.cfg.Dir, "journal"))
+	if err != nil {
+		return err
+	}
+	p.changes = newChanges(p.cfg.Changed)
+	p.mu.Lock()
+	p.journal, p.opened = journal, true
+	p.mu.Unlock()
+	if err := p.restore(ctx, entries); err != nil {
+		return errors.Join(err, p.Close(ctx))
+	}
+	return nil
+}
+
+// Close ends everything that runs. Clusters and queued jobs are there again after
+// the next Open; jobs that had begun will have failed.
+func (p *Pool) Close(ctx context.Context) error {
+	p.cancel()
+	done := make(chan struct{})
+	go func() {
+		p.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	p.mu.Lock()
+	journal, changes := p.journal, p.changes
+	p.journal, p.changes, p.opened = nil, nil, false
+	p.mu.Unlock()
+	if journal == nil {
+		return nil
+	}
+	changes.close()
+	return journal.close()
+}
+
+// Create makes a cluster. ErrExists if there is one of that ID.
+func (p *Pool) Create(spec Cluster) error {
+	if err := spec.check(); err != nil {
+		return err
+	}
+	if _, ok := hardware.Size(spec.Size); !ok {
+		return fmt.Errorf("%w: vmSize %q", ErrInvalid, spec.Size)
+	}
+	now := p.cfg.Clock.Now()
+	rec := clusterRecord{Spec: spec, Target: spec.Scale.first(), Origin: now, Since: now}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.closed(); err != nil {
+		return err
+	}
+	if p.clusters[spec.ID] != nil {
+		return fmt.Errorf("%w: cluster %s", ErrExists, spec.ID)
+	}
+	if err := p.journal.append(record(kindCluster, spec.ID, rec)); err != nil {
+		return err
+	}
+	c := newCluster(p, rec)
+	p.clusters[spec.ID] = c
+	c.open()
+	return nil
+}
+
+// closed says whether nothing may begin any more. p.mu is held.
+func (p *Pool) closed() error {
+	if !p.opened || p.ctx.Err() != nil {
+		return ErrClosed
+	}
+	return nil
+}
+
+func (p *Pool) cluster(id string) (*cluster, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.closed(); err != nil {
+		return nil, err
+	}
+	c := p.clusters[id]
+	if c == nil {
+		return nil, fmt.Errorf("%w: cluster %s", ErrNotFound, id)
+	}
+	return c, nil
+}
+
+func (p *Pool) job(id string) (*job, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.closed(); err != nil {
+		return nil, err
+	}
+	j := p.jobs[id]
+	if j == nil {
+		return nil, fmt.Errorf("%w: job %s", ErrNotFound, id)
+	}
+	return j, nil
+}
+
+// SetScale changes a cluster's scale settings; an Initial of zero is kept as it is.
+func (p *Pool) SetScale(id string, s Scale) error {
+	if err := s.Check(); err != nil {
+		return err
+	}
+	c, err := p.cluster(id)
+	if err != nil {
+		return err
+	}
+	return c.setScale(s)
+}
+
+// Delete begins to remove a cluster: its jobs that are not done fail, its nodes
+// go, and then Cluster knows nothing of it any more. Of its jobs Job still does.
+func (p *Pool) Delete(id string) error {
+	c, err := p.cluster(id)
+	if err != nil {
+		return err
+	}
+	return c.delete()
+}
+
+// Cluster is a snapshot of a cluster; false if there is none.
+func (p *Pool) Cluster(id string) (ClusterStatus, bool) {
+	c, err := p.cluster(id)
+	if err != nil {
+		return ClusterStatus{}, false
+	}
+	return c.status(), true
+}
+
+// Submit queues a job. ErrNotFound if its cluster isn't there or is being deleted.
+func (p *Pool) Submit(spec Job) error {
+	if err := spec.check(); err != nil {
+		return err
+	}
+	c, err := p.cluster(spec.Cluster)
+	if err != nil {
+		return err
+	}
+	return c.submit(spec)
+}
+
+// Terminate ends a job, which then has failed. One that is done stays as it is.
+func (p *Pool) Terminate(id string) error {
+	j, err := p.job(id)
+	if err != nil {
+		return err
+	}
+	return j.cluster.terminate(j)
+}
+
+// Remove forgets a job that is done; ErrInvalid if it isn't.
+func (p *Pool) Remove(id string) error {
+	j, err := p.job(id)
+	if err != nil {
+		return err
+	}
+	return j.cluster.forget(j)
+}
+
+// Job is a snapshot of a job; false if there is none.
+func (p *Pool) Job(id string) (JobStatus, bool) {
+	j, err := p.job(id)
+	if err != nil {
+		return JobStatus{}, false
+	}
+	j.cluster.mu.Lock()
+	defer j.cluster.mu.Unlock()
+	return j.rec.snapshot(), true
+}
+
+// Preempt takes a low-priority node away, as Azure does when it needs it; its job is queued again.
+func (p *Pool) Preempt(cluster, node string) error {
+	c, err := p.cluster(cluster)
+	if err != nil {
+		return err
+	}
+	return c.preempt(node)
+}
+
+// UsedCores is how many cores the nodes of an account's clusters have, of a priority.
+func (p *Pool) UsedCores(name string, lowPriority bool) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cores[account{name, lowPriority}]
+}
+
+// Settled says whether everything waits for the clock, and for how many of its
+// timers: with a manual clock that has as many it may be advanced.
+func (p *Pool) Settled() (timers int, ok bool) { return p.activity.settled() }

@@ -1,4 +1,4 @@
-package assets
+package mms
 
 import (
 	"cmp"
@@ -20,14 +20,14 @@ const (
 	maxCount     = 1000
 )
 
-// entry is what models and assets have in common: what lists filter and order by, and what a patch may change.
-type entry struct {
+// Entry is what all registered things have in common: what lists filter and order by, and what a patch may change.
+type Entry struct {
 	ID          string    `json:"id"`
 	Name        string    `json:"name"`
-	Version     int64     `json:"version,omitempty"` // zero for an asset
+	Version     int64     `json:"version,omitempty"` // zero for what has none
 	Description *string   `json:"description"`
-	KvTags      stringMap `json:"kvTags"`
-	Properties  stringMap `json:"properties"`
+	KvTags      StringMap `json:"kvTags"`
+	Properties  StringMap `json:"properties"`
 	RunID       *string   `json:"runId,omitempty"`
 	Created     time.Time `json:"created"`
 	Modified    time.Time `json:"modified"`
@@ -45,9 +45,9 @@ func (p position) compare(o position) int {
 	return cmp.Or(p.Time.Compare(o.Time), cmp.Compare(p.Name, o.Name), cmp.Compare(p.Version, o.Version), cmp.Compare(p.ID, o.ID))
 }
 
-// listQuery is one list request.
-type listQuery struct {
-	name, runID      string
+// ListQuery is one list request; ParseList makes it.
+type ListQuery struct {
+	Name, runID      string
 	version          int64
 	tags, properties []pair
 	count            int
@@ -77,7 +77,7 @@ func parsePairs(values []string) []pair {
 	return out
 }
 
-func matchPairs(m stringMap, pairs []pair) bool {
+func matchPairs(m StringMap, pairs []pair) bool {
 	for _, p := range pairs {
 		if v, ok := m[p.key]; !ok || !p.any && v != p.value {
 			return false
@@ -86,8 +86,8 @@ func matchPairs(m stringMap, pairs []pair) bool {
 	return true
 }
 
-// queryValues reads a parameter whose name's case does not matter.
-func queryValues(q url.Values, name string) []string {
+// QueryValues reads a parameter whose name's case does not matter.
+func QueryValues(q url.Values, name string) []string {
 	var out []string
 	for k, v := range q {
 		if strings.EqualFold(k, name) {
@@ -97,22 +97,23 @@ func queryValues(q url.Values, name string) []string {
 	return out
 }
 
-func parseList(r *http.Request, c *plane.Call) (listQuery, error) {
+// ParseList reads a list's parameters, and refuses what they cannot be.
+func ParseList(r *http.Request, c *plane.Call) (ListQuery, error) {
 	q := r.URL.Query()
 	first := func(name string) string {
-		if v := queryValues(q, name); len(v) > 0 {
+		if v := QueryValues(q, name); len(v) > 0 {
 			return v[0]
 		}
 		return ""
 	}
-	l := listQuery{name: first("name"), runID: first("runId"), count: defaultCount, url: r.URL, base: c.Base}
+	l := ListQuery{Name: first("name"), runID: first("runId"), count: defaultCount, url: r.URL, base: c.Base}
 	bad := func(name, value, what string) error {
-		return mmsFault(http.StatusBadRequest, "InvalidQueryParameter", name, "The value '%s' of '%s' is not %s.", value, name, what)
+		return Fault(http.StatusBadRequest, "InvalidQueryParameter", name, "The value '%s' of '%s' is not %s.", value, name, what)
 	}
 	for _, name := range []string{"tag", "tags", "kvTags"} {
-		l.tags = append(l.tags, parsePairs(queryValues(q, name))...)
+		l.tags = append(l.tags, parsePairs(QueryValues(q, name))...)
 	}
-	l.properties = parsePairs(queryValues(q, "properties"))
+	l.properties = parsePairs(QueryValues(q, "properties"))
 	var err error
 	if v := first("version"); v != "" {
 		if l.version, err = strconv.ParseInt(v, 10, 64); err != nil || l.version < 1 {
@@ -147,14 +148,15 @@ func parseList(r *http.Request, c *plane.Call) (listQuery, error) {
 	return l, nil
 }
 
-func (l listQuery) matches(e entry) bool {
-	return (l.name == "" || e.Name == l.name) &&
+// Matches reports whether the list would show e.
+func (l ListQuery) Matches(e Entry) bool {
+	return (l.Name == "" || e.Name == l.Name) &&
 		(l.version == 0 || e.Version == l.version) &&
 		(l.runID == "" || e.RunID != nil && *e.RunID == l.runID) &&
 		matchPairs(e.KvTags, l.tags) && matchPairs(e.Properties, l.properties)
 }
 
-func (l listQuery) position(e entry) position {
+func (l ListQuery) position(e Entry) position {
 	t := e.Created
 	if l.byModified {
 		t = e.Modified
@@ -162,15 +164,15 @@ func (l listQuery) position(e entry) position {
 	return position{t, e.Name, e.Version, e.ID}
 }
 
-// mmsPage is a page of model management. A nextLink that is there makes the
+// Page is a page of model management. A nextLink that is there makes the
 // SDK go on, whatever its value: at the end there is none.
-type mmsPage struct {
+type Page struct {
 	Value    []any  `json:"value"`
 	NextLink string `json:"nextLink,omitempty"`
 }
 
-// paginate filters, orders and cuts; wire gives the form of each.
-func paginate[T any](l listQuery, all []T, entryOf func(T) entry, wire func(T) any) (mmsPage, error) {
+// Paginate filters, orders and cuts; wire gives the form of each.
+func Paginate[T any](l ListQuery, all []T, entryOf func(T) Entry, wire func(T) any) (Page, error) {
 	compare := func(a, b position) int {
 		if l.desc {
 			return b.compare(a)
@@ -180,12 +182,12 @@ func paginate[T any](l listQuery, all []T, entryOf func(T) entry, wire func(T) a
 	var kept []T
 	for _, v := range all {
 		e := entryOf(v)
-		if l.matches(e) && (l.after == nil || compare(l.position(e), *l.after) > 0) {
+		if l.Matches(e) && (l.after == nil || compare(l.position(e), *l.after) > 0) {
 			kept = append(kept, v)
 		}
 	}
 	slices.SortFunc(kept, func(a, b T) int { return compare(l.position(entryOf(a)), l.position(entryOf(b))) })
-	out := mmsPage{Value: []any{}}
+	out := Page{Value: []any{}}
 	for i, v := range kept {
 		if i == l.count {
 			b, err := json.Marshal(l.position(entryOf(kept[i-1])))

@@ -1,0 +1,77 @@
+"""Where an image's parts are in its container, and the environment in it."""
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+
+import environment
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def root():
+    """The folder that is the image's own: that of the image of 2018 in a container, the home elsewhere."""
+    if os.path.exists("/.dockerenv") and os.access("/var", os.W_OK):
+        return "/var/azureml-app"
+    return os.path.join(os.path.expanduser("~"), "azureml-app")
+
+
+def envs():
+    """The folder of environments."""
+    if os.path.exists("/.dockerenv") and os.access("/", os.W_OK):
+        return "/azureml-envs"
+    return os.path.join(os.path.expanduser("~"), ".azureml", "envs")
+
+
+class Console(object):
+    """A log that is the container's output, and a file in which failures are looked up."""
+
+    def __init__(self, path):
+        self.path = path
+        self._file = open(path, "ab", 0)
+
+    def line(self, text):
+        self.write((text + "\n").encode("utf-8", "replace"))
+
+    def write(self, data):
+        self._file.write(data)
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+    def run(self, command):
+        """Runs a command with its output here; returns its exit code."""
+        try:
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        except OSError as e:
+            raise environment.Failed("%s could not be started: %s" % (command[0], e))
+        for line in iter(child.stdout.readline, b""):
+            self.write(line)
+        return child.wait()
+
+
+class Job(object):
+    """What environment.py asks about: only dependencies."""
+
+    autoPrepare = True
+
+    def __init__(self, dependencies):
+        self.python = {"userManaged": False, "condaDependencies": dependencies}
+        self.root = HERE
+
+    def file(self, name):
+        return os.path.join(HERE, name)
+
+
+def made(dependencies, console):
+    """The environment of some dependencies."""
+    out = environment.Environment(Job(dependencies), console, lambda: False, console.run)
+    out.envs = envs()
+    return out
+
+
+def key(env):
+    """A name for an environment as this kind of machine makes it."""
+    system = [env.digest(), platform.machine(), sys.version_info[:2], os.path.realpath(sys.executable), platform.libc_ver()]
+    return hashlib.sha256(json.dumps(system, default=str).encode("utf-8")).hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""A part of azureml-core, where that is not installed."""
