@@ -409,3 +409,31 @@ func TestSign(t *testing.T) {
 		t.Error("a key that is none signs")
 	}
 }
+
+// BenchmarkMount is what mounts cost: a first download, and a synchronisation that finds nothing to do.
+func BenchmarkMount(b *testing.B) {
+	const n = 10_000
+	w := newWorld(b)
+	if err := w.s.EnsureContainer(b.Context(), acct, "data"); err != nil {
+		b.Fatal(err)
+	}
+	for i := range n {
+		w.blob(fmt.Sprintf("dir%03d/f%05d", i%100, i), "some content")
+	}
+	began := time.Now()
+	m, err := w.s.Mount(b.Context(), acct, w.keys[0], "data")
+	if err != nil {
+		b.Fatal(err)
+	}
+	rate := n / time.Since(began).Seconds()
+	for b.Loop() {
+		if err := m.Flush(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(rate, "downloads/s")
+	b.StopTimer()
+	if err := m.Close(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+}
