@@ -330,9 +330,11 @@ func (l *launch) freePorts(_, n int) ([]int, error) {
 // warnings of what is not as it was on Azure.
 func (l *launch) warnings() []string {
 	var out []string
-	size := l.job.cluster.size
-	if got := len(l.places[0].node.limits.GPUs); got < size.GPUs {
-		out = append(out, fmt.Sprintf("The size %s has %d GPU(s); the job's nodes have %d.", size.Name, size.GPUs, got))
+	for _, pl := range l.places {
+		if notice := l.job.cluster.size.Notice(pl.node.limits); notice != "" {
+			out = append(out, notice)
+			break // the others' differ by a number at most
+		}
 	}
 	if c := l.job.spec.Container; c != nil && l.kind == kindProcess {
 		out = append(out, fmt.Sprintf("The job runs on this host instead of in a container of %s: the process engine has no images.", c.Image))

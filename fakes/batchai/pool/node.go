@@ -43,10 +43,11 @@ type nodeRecord struct {
 	Order       int
 	State       NodeState
 	Since       time.Time
-	Boots       int     // before this one
-	Port        int     `json:",omitempty"` // of its logins
-	OwnSSH      bool    `json:",omitempty"` // its container has an SSH server of its own
-	Errors      []Error `json:",omitempty"`
+	Boots       int      // before this one
+	Port        int      `json:",omitempty"` // of its logins
+	OwnSSH      bool     `json:",omitempty"` // its container has an SSH server of its own
+	GPUs        []string `json:",omitempty"` // UUIDs of those that it has
+	Errors      []Error  `json:",omitempty"`
 }
 
 func newNode(c *cluster, rec nodeRecord) *node {
