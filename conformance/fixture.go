@@ -19,6 +19,7 @@ type fixtures struct {
 	vm        fixture[*machine]
 	gpu       fixture[gpuMachine]
 	aci       fixture[containerGroup]
+	batchAI   fixture[*batchAI]
 	providers map[string]fixture[struct{}]
 	dirs      []string
 }
