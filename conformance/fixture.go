@@ -19,6 +19,8 @@ type fixtures struct {
 	vm        fixture[*machine]
 	dsvm      fixture[*ordered]
 	gpu       fixture[gpuMachine]
+	aci       fixture[containerGroup]
+	batchAI   fixture[*batchAI]
 	providers map[string]fixture[struct{}]
 	dirs      []string
 }

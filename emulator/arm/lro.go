@@ -7,7 +7,7 @@ import (
 )
 
 // LRO says how a verb answers when the work goes on afterwards.
-// Headers are templates over {base} {subscription} {resourceGroup} {provider} {location} {id} {name} {operation} {version}.
+// Headers are templates over {base} {subscription} {resourceGroup} {provider} {location} {id} {parent} {name} {operation} {version}.
 type LRO struct {
 	Status int  // 0: 200 or 201 by whether it is new (DELETE, PATCH and actions: 200)
 	NoBody bool // the answer is empty
@@ -18,6 +18,8 @@ type LRO struct {
 	// Location gives 202 until it is over, and then the resource, the action's
 	// Result, or the operation's error. Where both have one path, "monitor=true" tells them apart.
 	AsyncOperation, Location string
+	// Self names the resource itself in Location, for a PUT that nothing follows.
+	Self bool
 	// Final is the status at Location when it is over (0: 200).
 	Final int
 	// Operation renders the status document; nil: {"id","name","status","startTime","endTime","error"}. r is nil once the resource is gone.
@@ -54,7 +56,7 @@ func (l LRO) check() error {
 	return nil
 }
 
-var lroNames = []string{"base", "subscription", "resourceGroup", "provider", "location", "id", "name", "operation", "version"}
+var lroNames = []string{"base", "subscription", "resourceGroup", "provider", "location", "id", "parent", "name", "operation", "version"}
 
 func lroVars(value func(name string) string) *strings.Replacer {
 	pairs := make([]string, 0, 2*len(lroNames))
@@ -86,6 +88,8 @@ func expand(template string, base, version, operation, location string, id ID) s
 			return normalLocation(location)
 		case "id":
 			return (&url.URL{Path: id.String()}).EscapedPath()
+		case "parent":
+			return (&url.URL{Path: id.Parent().String()}).EscapedPath()
 		case "name":
 			return url.PathEscape(id.Name())
 		case "operation":

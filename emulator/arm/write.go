@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/google/uuid"
@@ -375,6 +376,9 @@ func (x *exchange) answer(p *pending) error {
 			status = http.StatusCreated
 		}
 	}
+	if p.lro.Self {
+		x.w.Header()["Location"] = []string{(&url.URL{Path: p.id.String()}).EscapedPath()}
+	}
 	x.follow(p)
 	body := !p.lro.NoBody
 	if p.verb != http.MethodPut && p.verb != http.MethodPatch {
@@ -494,7 +498,7 @@ func (x *exchange) act(t *typeInfo, id ID, a Action, name string, vars map[strin
 		return err
 	}
 	if len(strings.TrimSpace(string(body))) > 0 {
-		if _, err := decodeBody(body); err != nil {
+		if err := a.checkBody(body); err != nil {
 			return err
 		}
 	} else {
@@ -525,6 +529,16 @@ func (x *exchange) act(t *typeInfo, id ID, a Action, name string, vars map[strin
 		return err
 	}
 	return x.answer(p)
+}
+
+// checkBody refuses what is not JSON, or not of the kind that the action takes.
+func (a Action) checkBody(body []byte) error {
+	if a.List {
+		// In an object it meets the same parser, and its words.
+		body = append(append([]byte(`{"value":`), body...), '}')
+	}
+	_, err := decodeBody(body)
+	return err
 }
 
 func (x *exchange) acceptAction(t *typeInfo, id ID, a Action, name string, call Call) (p *pending, done bool, err error) {
