@@ -20,6 +20,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -149,6 +150,12 @@ func New(cfg Config) *Fake {
 func (f *Fake) Open(ctx context.Context) error {
 	if f.err != nil {
 		return f.err
+	}
+	// Nodes that are containers have these folders mounted, whatever comes to be in them.
+	for _, dir := range append([]string{f.diskFolder()}, f.cfg.Folders...) {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
 	}
 	return f.pool.Open(ctx)
 }
