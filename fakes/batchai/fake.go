@@ -18,6 +18,7 @@ package batchai
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -154,7 +155,7 @@ func (f *Fake) Open(ctx context.Context) error {
 	// Nodes that are containers have these folders mounted, whatever comes to be in them.
 	for _, dir := range append([]string{f.diskFolder()}, f.cfg.Folders...) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return err
+			return fmt.Errorf("batchai: %w", err)
 		}
 	}
 	return f.pool.Open(ctx)
