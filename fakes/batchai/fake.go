@@ -18,8 +18,10 @@ package batchai
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -149,6 +151,10 @@ func New(cfg Config) *Fake {
 func (f *Fake) Open(ctx context.Context) error {
 	if f.err != nil {
 		return f.err
+	}
+	// Nodes in containers mount it before the first file server is made.
+	if err := os.MkdirAll(f.diskFolder(), 0o700); err != nil {
+		return fmt.Errorf("batchai: %w", err)
 	}
 	return f.pool.Open(ctx)
 }
