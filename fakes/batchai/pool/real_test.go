@@ -32,7 +32,7 @@ type real struct {
 func newReal(t testing.TB, e engine.Engine, dir string) *real {
 	t.Helper()
 	r := &real{world: &world{t: t}, engine: e, dir: dir, volumes: filepath.Join(dir, "volumes"), notes: make(chan struct{}, 1)}
-	r.cfg = pool.Config{Engine: e, Dir: filepath.Join(dir, "pool"), Mount: folderMount(r.volumes), Folders: []string{r.volumes},
+	r.cfg = pool.Config{Engine: e, Dir: filepath.Join(dir, "pool"), Mount: folderMount(r.volumes), Folders: []string{r.volumes, filepath.Join(dir, "more")},
 		Lifecycles:  map[string]pool.Lifecycle{"fast": {"evaluate": {Delay: 50 * time.Millisecond}, "idle": {Delay: time.Minute}}},
 		Hardware:    hardware.New(hardware.Config{GPUs: func() ([]hardware.GPU, error) { return nil, nil }}),
 		Environment: []string{"PATH=" + os.Getenv("PATH")},
