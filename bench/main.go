@@ -57,6 +57,7 @@ func main() {
 	memory(report, e)
 	writes(report, filepath.Join(dir, "kill"))
 	clusters(report)
+	containerGroups(report)
 	if *python != "" {
 		clientRuns(report, e)
 	}

@@ -355,4 +355,30 @@ func TestProcess(t *testing.T) {
 	if s := r.done("image"); s.State != pool.JobSucceeded || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "runs on this host instead of in a container of ubuntu") {
 		t.Errorf("%+v", s)
 	}
+	t.Run("an unusable node is mended by target 0 and back", func(t *testing.T) {
+		r.create(pool.Cluster{ID: "mend", Scale: manual(1, ""), Volumes: []pool.Volume{volume("data", "data")}, Setup: &pool.Setup{CommandLine: "test -e $AZ_BATCHAI_MOUNT_ROOT/data/mended"}})
+		j := task("mended", 1, shell("echo well"))
+		j.Cluster = "mend"
+		r.submit(j)
+		r.await("an unusable node", time.Minute, func() bool {
+			return counts(r.cluster("mend")) == "1 unusable" && strings.Contains(r.job("mended").Waiting, "unusable")
+		})
+		if err := os.WriteFile(filepath.Join(r.volumes, "data", "mended"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if s := r.cluster("mend"); counts(s) != "1 unusable" || len(s.Errors) != 1 || s.Errors[0].Code != "NodeSetupFailed" {
+			t.Errorf("%s %+v", counts(s), s.Errors)
+		}
+		for target, want := range []string{"", "1 idle"} {
+			if err := r.SetScale("mend", manual(target, "")); err != nil {
+				t.Fatal(err)
+			}
+			r.await(fmt.Sprintf("target %d", target), time.Minute, func() bool {
+				return counts(r.cluster("mend")) == want && (target == 0 || r.job("mended").Done())
+			})
+		}
+		if s := r.job("mended"); s.State != pool.JobSucceeded || r.output("mended", "stdout.txt") != "well\n" {
+			t.Errorf("%+v", s)
+		}
+	})
 }
