@@ -63,6 +63,7 @@ func main() {
 	memory(report, e)
 	writes(report, filepath.Join(dir, "kill"))
 	clusters(report)
+	containerGroups(report)
 	if *python != "" {
 		clientRuns(report, e)
 	}

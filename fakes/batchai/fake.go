@@ -152,9 +152,11 @@ func (f *Fake) Open(ctx context.Context) error {
 	if f.err != nil {
 		return f.err
 	}
-	// Nodes in containers mount it before the first file server is made.
-	if err := os.MkdirAll(f.diskFolder(), 0o700); err != nil {
-		return fmt.Errorf("batchai: %w", err)
+	// Nodes that are containers have these folders mounted, whatever comes to be in them.
+	for _, dir := range append([]string{f.diskFolder()}, f.cfg.Folders...) {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("batchai: %w", err)
+		}
 	}
 	return f.pool.Open(ctx)
 }
