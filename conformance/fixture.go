@@ -17,7 +17,10 @@ type fixtures struct {
 	workspace fixture[*workspace]
 	local     fixture[*localHost]
 	vm        fixture[*machine]
+	dsvm      fixture[*ordered]
 	gpu       fixture[gpuMachine]
+	aci       fixture[containerGroup]
+	batchAI   fixture[*batchAI]
 	providers map[string]fixture[struct{}]
 	dirs      []string
 }

@@ -68,7 +68,7 @@ func (m *Main) doctorCommand() *cobra.Command {
 func (m *Main) examine(ctx context.Context) []finding {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	return []finding{m.examineEmulator(ctx), m.examinePython(ctx), m.examineConda(ctx), m.examineSSH(), m.examineFolder(), m.examineDocker(ctx), m.examineSpark(), examineGPU()}
+	return []finding{m.examineEmulator(ctx), m.examinePython(ctx), m.examineConda(ctx), m.examineSSH(), m.examineMPI(), m.examineFolder(), m.examineDocker(ctx), m.examineSpark(), examineGPU()}
 }
 
 func (m *Main) examineEmulator(ctx context.Context) finding {
@@ -130,6 +130,16 @@ func (m *Main) examineSSH() finding {
 	f.OK, f.Detail = err == nil, path
 	if err != nil {
 		f.Detail, f.Mend = "no ssh on PATH", "apt-get install openssh-client"
+	}
+	return f
+}
+
+func (m *Main) examineMPI() finding {
+	f := finding{Name: "Open MPI", For: "distributed jobs of Batch AI on nodes that are processes of this host; nodes in Docker have it"}
+	path, err := exec.LookPath("mpirun")
+	f.OK, f.Detail = err == nil, path
+	if err != nil {
+		f.Detail, f.Mend = "no mpirun on PATH", "apt-get install openmpi-bin"
 	}
 	return f
 }
