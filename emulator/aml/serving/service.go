@@ -158,7 +158,14 @@ func (v service) scoringURI() string {
 	return "http://" + v.Address + ":" + strconv.Itoa(port) + "/score"
 }
 
-func (s *Service) serviceWire(ctx context.Context, v service) (serviceDto, error) {
+// ofTwenty18 reports whether a request is of the SDK of 2018, by its path. That
+// one wants an image of every service; SDK 1.x takes a service that has one for
+// one that no environment can update.
+func ofTwenty18(r *http.Request) bool {
+	return len(r.URL.Path) > 5 && strings.EqualFold(r.URL.Path[:5], "/api/")
+}
+
+func (s *Service) serviceWire(ctx context.Context, v service, twenty18 bool) (serviceDto, error) {
 	some := func(text string) *string {
 		if text == "" {
 			return nil
@@ -184,7 +191,10 @@ func (s *Service) serviceWire(ctx context.Context, v service) (serviceDto, error
 	if err != nil {
 		return out, err
 	}
-	out.ImageDetails, out.Models = &details, details.ModelDetails
+	out.Models = details.ModelDetails
+	if i.Environment == nil || twenty18 {
+		out.ImageDetails = &details
+	}
 	if i.Environment != nil {
 		out.Environment = i.Environment
 		out.EnvironmentRequest = &environmentDetails{details.DriverProgram, details.Assets, details.ModelIDs, details.ModelDetails, i.Environment}
@@ -216,7 +226,7 @@ func (s *Service) answerService(w http.ResponseWriter, r *http.Request, v servic
 	if err != nil {
 		return err
 	}
-	out, err := s.serviceWire(r.Context(), v)
+	out, err := s.serviceWire(r.Context(), v, ofTwenty18(r))
 	if err != nil {
 		return err
 	}
@@ -251,7 +261,7 @@ func (s *Service) listServices(w http.ResponseWriter, r *http.Request, c *plane.
 	out, err := mms.Paginate(l, all, func(v service) mms.Entry { return v.Entry }, func(v service) any {
 		v, err := s.observed(ctx, v)
 		failure = errors.Join(failure, err)
-		d, err := s.serviceWire(ctx, v)
+		d, err := s.serviceWire(ctx, v, ofTwenty18(r))
 		failure = errors.Join(failure, err)
 		return d
 	})
