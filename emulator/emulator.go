@@ -179,7 +179,7 @@ func (e *Emulator) build() error {
 		Transport: e.front.Reach(), KeepLog: e.keepLog, Logger: e.log})
 	e.clusters = e.newClusters(cfg.Hardware)
 	e.containers = aci.New(aci.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "containers"),
-		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 1)), Hardware: cfg.Hardware, Network: e.network, Environment: cfg.Environment, Tenant: id.Tenant, Logger: e.log})
+		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 1)), Hardware: cfg.Hardware, Network: e.network, Share: e.groupShare, Environment: cfg.Environment, Tenant: id.Tenant, Logger: e.log})
 	if e.aml, err = aml.New(aml.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Blob: e.blob, Dir: filepath.Join(e.dir, "runs"),
 		Tenant: id.Tenant, Issue: e.authority.Issue, Verify: e.authority.Verify,
 		ARM: roundTripper(func(r *http.Request) (*http.Response, error) { return e.arm.Transport().RoundTrip(r) }), ARMToken: e.serviceToken, Web: e.front.Reach(),

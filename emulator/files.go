@@ -2,9 +2,13 @@ package emulator
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net/http"
 	"time"
 
 	"lazulite.dev/emulator/blob"
+	"lazulite.dev/fakes/aci"
 )
 
 // share is the folder of a file share, for a fake to mount in a container: see
@@ -28,4 +32,17 @@ func (e *Emulator) signFile(account, key, share, path, permissions string, expir
 
 func (e *Emulator) signBlob(account, key, container, name, permissions string, expiry time.Time) (string, error) {
 	return e.blob.SignBlob(account, key, container, name, permissions, expiry)
+}
+
+// groupShare is share in a container group's words.
+func (e *Emulator) groupShare(ctx context.Context, account, key, share string) (string, error) {
+	dir, err := e.share(ctx, account, key, share)
+	var refused *blob.Error
+	switch {
+	case errors.As(err, &refused) && refused.Status == http.StatusForbidden:
+		return "", fmt.Errorf("%w: %w", aci.ErrShareKey, err)
+	case errors.As(err, &refused) && refused.Status == http.StatusNotFound:
+		return "", fmt.Errorf("%w: %w", aci.ErrShareAbsent, err)
+	}
+	return dir, err
 }

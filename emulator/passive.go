@@ -3,6 +3,7 @@ package emulator
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
@@ -76,6 +77,20 @@ var passives = []passive{
 	},
 }
 
+// userIdentities are identities of a tenant, which machines and containers can
+// be given: they have their ids, and no rights.
+func userIdentities(tenant string) passive {
+	return passive{
+		namespace: "Microsoft.ManagedIdentity", name: "userAssignedIdentities", versions: arm.Versions{From: "2015-08-31-preview"}, put: arm.LRO{Self: true},
+		fill: func(r *arm.Resource, old, p map[string]any) {
+			keep(old, p, "principalId", uuid.NewString())
+			keep(old, p, "clientId", uuid.NewString())
+			p["tenantId"] = tenant
+			p["clientSecretUrl"] = fmt.Sprintf("https://control-%s.identity.azure.net%s/credentials?tid=%s&oid=%s&aid=%s", r.Location, r.ID, tenant, p["principalId"], p["clientId"])
+		},
+	}
+}
+
 // keep carries a server-made value over from old, or sets it the first time.
 func keep(old, p map[string]any, field string, fresh any) {
 	if v, ok := old[field]; ok {
@@ -87,7 +102,7 @@ func keep(old, p map[string]any, field string, fresh any) {
 // passiveProviders declares them, and the storage accounts, whose data plane is real.
 func passiveProviders(b *blob.Service, tenant string) []arm.Provider {
 	providers := []arm.Provider{storageProvider(b, tenant)}
-	for _, row := range passives {
+	for _, row := range append([]passive{userIdentities(tenant)}, passives...) {
 		providers = append(providers, arm.Provider{Namespace: row.namespace, Registered: true, Types: []arm.Type{row.declare()}})
 	}
 	return providers

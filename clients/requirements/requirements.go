@@ -4,6 +4,11 @@ package requirements
 
 import _ "embed" // the lists
 
+// NVML is nvidia-ml-py, which reads GPUs on a machine.
+//
+//go:embed nvml.txt
+var NVML string
+
 // SDK2018 is azureml 0.1.68 on Python 3.6 with what was current in 2018.
 //
 //go:embed sdk2018.txt

@@ -104,8 +104,7 @@ func (a *Authority) clientCredentials(q *request) (grant, error) {
 		return grant{}, errNoTenant()
 	}
 	g := grant{client: id}
-	if q.v2 && !strings.HasSuffix(strings.TrimSpace(q.PostForm.Get("scope")), "/.default") {
-		scope := q.PostForm.Get("scope")
+	if scope := q.PostForm.Get("scope"); q.v2 && !ofApplication(scope) {
 		if scope == "" {
 			return grant{}, errMissing("scope")
 		}
@@ -114,6 +113,31 @@ func (a *Authority) clientCredentials(q *request) (grant, error) {
 	}
 	g.resource, g.scope, err = a.resource(q, q.PostForm.Get("resource"), q.PostForm.Get("scope"))
 	return g, err
+}
+
+// ofApplication says whether a scope is what an application may ask for itself:
+// a resource's default. MSAL for Go adds OpenID's own scopes, which mean nothing here.
+func ofApplication(scope string) bool {
+	found := false
+	for s := range strings.FieldsSeq(scope) {
+		if openID(s) {
+			continue
+		}
+		if !strings.HasSuffix(s, "/.default") {
+			return false
+		}
+		found = true
+	}
+	return found
+}
+
+// openID says whether a scope is one of OpenID Connect's, which have no resource.
+func openID(scope string) bool {
+	switch strings.ToLower(scope) {
+	case "openid", "profile", "email", "offline_access":
+		return true
+	}
+	return false
 }
 
 func (a *Authority) refresh(q *request) (grant, error) {

@@ -50,8 +50,7 @@ func (a *Authority) resource(q *request, resource, scope string) (audience, scop
 	}
 	found := ""
 	for s := range strings.FieldsSeq(scope) {
-		switch strings.ToLower(s) {
-		case "openid", "profile", "email", "offline_access":
+		if openID(s) {
 			continue
 		}
 		i := strings.LastIndexByte(s, '/')

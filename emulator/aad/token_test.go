@@ -47,6 +47,7 @@ func TestTokenEndpoint(t *testing.T) {
 		{"run audience is not for sale", v1, spForm("resource", aad.AudienceRun), 400, `AADSTS50001`},
 		{"no resource", v1, spForm(), 400, `AADSTS50001: Resource identifier is not provided.`},
 		{"no scope", v2, spForm(), 400, `following parameter: 'scope'.`},
+		{"scopes as MSAL for Go sends them", v2, spForm("scope", arm+"/.default openid offline_access profile"), 200, `"access_token"`},
 		{"scope of a user", v2, spForm("scope", arm+"/user_impersonation"), 400, `AADSTS1002012`},
 		{"unsupported grant", v1, form("grant_type", "magic", "client_id", app), 400, `AADSTS70003: The app requested an unsupported grant type 'magic'.`},
 		{"no grant", v1, form("client_id", app), 400, `AADSTS90014: The request body must contain the following parameter: 'grant_type'.`},

@@ -14,7 +14,8 @@ import (
 const lookLimit = 5 * time.Second
 
 // renderCluster completes a cluster's compute with what its cluster is now, in
-// the words of the api-version that asks. A cluster that is gone, or not there yet, adds nothing.
+// the words of the api-version that asks. A cluster that is gone, or a compute
+// that is not there yet, adds nothing.
 func (s *Service) renderCluster(shape computeShape, r *arm.Resource, c *compute, notes *computeNotes) map[string]any {
 	out := map[string]any{}
 	c.ComputeType = shape.cluster
@@ -25,7 +26,8 @@ func (s *Service) renderCluster(shape computeShape, r *arm.Resource, c *compute,
 	if !notes.Created && c.ResourceID != nil {
 		id = *c.ResourceID
 	}
-	if id == "" || r.State == "Creating" && notes.Cluster == "" {
+	if id == "" || r.State == "Creating" {
+		// Enough nodes would be the end of a client's wait for a compute that takes no runs yet.
 		return out
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lookLimit)

@@ -146,6 +146,7 @@ func (t *typeInfo) notFound(id ID) *Error {
 			e.Status = http.StatusNotFound
 		}
 		e.Message = strings.ReplaceAll(e.Message, "%s", id.Name())
+		e.Phrase = strings.ReplaceAll(e.Phrase, "%s", id.Name())
 		return &e
 	}
 	return NotFound(id)

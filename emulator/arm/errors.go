@@ -13,6 +13,8 @@ type Error struct {
 	Message string  `json:"message"`
 	Target  string  `json:"target,omitempty"`
 	Details []Error `json:"details,omitempty"`
+	// Phrase is the answer's reason phrase; empty: the status's usual one.
+	Phrase string `json:"-"`
 	// Header goes out with the answer (WWW-Authenticate, Retry-After).
 	Header http.Header `json:"-"`
 }

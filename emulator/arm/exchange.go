@@ -112,6 +112,11 @@ func (x *exchange) fail(err error) {
 	if status < 400 || status > 599 {
 		status = http.StatusBadRequest
 	}
+	if wire.Phrase != "" {
+		if b, err := marshal(map[string]any{"error": wire}); err == nil && x.sendPhrased(status, wire.Phrase, b) {
+			return
+		}
+	}
 	x.send(status, map[string]any{"error": wire})
 }
 

@@ -18,6 +18,8 @@ type LRO struct {
 	// Location gives 202 until it is over, and then the resource, the action's
 	// Result, or the operation's error. Where both have one path, "monitor=true" tells them apart.
 	AsyncOperation, Location string
+	// Self names the resource itself in Location, for a PUT that nothing follows.
+	Self bool
 	// Final is the status at Location when it is over (0: 200).
 	Final int
 	// Operation renders the status document; nil: {"id","name","status","startTime","endTime","error"}. r is nil once the resource is gone.

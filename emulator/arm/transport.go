@@ -43,14 +43,22 @@ func (t roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	if n, err := strconv.ParseInt(rec.header.Get("Content-Length"), 10, 64); err == nil && req.Method == http.MethodHead {
 		length = n
 	}
-	return &http.Response{Status: fmt.Sprintf("%d %s", rec.status, http.StatusText(rec.status)), StatusCode: rec.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	return &http.Response{Status: rec.line(), StatusCode: rec.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: rec.header, Body: io.NopCloser(&rec.body), ContentLength: length, Request: req}, nil
 }
 
 type recorder struct {
 	header http.Header
 	status int
+	phrase string
 	body   bytes.Buffer
+}
+
+func (r *recorder) line() string {
+	if r.phrase == "" {
+		return fmt.Sprintf("%d %s", r.status, http.StatusText(r.status))
+	}
+	return fmt.Sprintf("%d %s", r.status, r.phrase)
 }
 
 func (r *recorder) Header() http.Header { return r.header }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/google/uuid"
@@ -374,6 +375,9 @@ func (x *exchange) answer(p *pending) error {
 		if p.isNew && p.verb == http.MethodPut {
 			status = http.StatusCreated
 		}
+	}
+	if p.lro.Self {
+		x.w.Header()["Location"] = []string{(&url.URL{Path: p.id.String()}).EscapedPath()}
 	}
 	x.follow(p)
 	body := !p.lro.NoBody

@@ -25,6 +25,11 @@ type Limits struct {
 	Stub *Stub
 }
 
+// NoticeVariable is where machines have their Notice, in the environment of
+// whatever runs on them; it is absent where there is none. Who runs something on a machine by
+// its own protocol, and knows nothing of this package, reads it there: a run's control script makes a warning of it.
+const NoticeVariable = "LAZULITE_NOTICE"
+
 // Notice is what a user should know of a machine of a size that has GPUs: that
 // it has fewer, or that they are simulated. It is a sentence for the warnings of
 // whatever runs there; empty where all is as the size says.

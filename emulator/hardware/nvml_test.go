@@ -4,6 +4,7 @@ package hardware_test
 
 import (
 	"debug/elf"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,9 +33,30 @@ func TestNVML(t *testing.T) {
 		}
 		seen[g.UUID] = true
 	}
-	nc24, _ := hardware.Size("Standard_NC24")
-	if l, _, err := h.Acquire(nc24); err != nil || len(l.GPUs) != 4 {
-		t.Errorf("NC24: %+v, %v", l, err)
+	// Each is one machine's alone: two of four, and there is none for a third until one goes.
+	nc24, nc6 := size(t, "Standard_NC24"), size(t, "Standard_NC6")
+	held := map[string]bool{}
+	var releases []func()
+	for range 2 {
+		l, release, err := h.Acquire(nc24)
+		if err != nil || len(l.GPUs) != 4 || l.Stub != nil {
+			t.Fatalf("NC24: %+v, %v", l, err)
+		}
+		releases = append(releases, release)
+		for _, id := range l.GPUs {
+			if held[id] || !seen[id] {
+				t.Errorf("%s is held twice, or is not the machine's", id)
+			}
+			held[id] = true
+		}
+	}
+	var no *hardware.NoGPU
+	if _, _, err := h.Acquire(nc6); !errors.As(err, &no) || no.Have != 8 || no.Free != 0 {
+		t.Errorf("a third: %v", err)
+	}
+	releases[1]()
+	if l, _, err := h.Acquire(nc6); err != nil || len(l.GPUs) != 1 || nc6.Notice(l) != "" {
+		t.Errorf("once one has gone: %+v, %v", l, err)
 	}
 }
 

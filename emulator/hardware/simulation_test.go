@@ -214,11 +214,15 @@ func TestSMI(t *testing.T) {
 	}
 }
 
-// TestPythonNVML drives nvidia-ml-py, from PyPI, over the stub. LAZULITE_NVML_PY is a Python that has it.
+// TestPythonNVML drives nvidia-ml-py, from PyPI, over the stub.
 func TestPythonNVML(t *testing.T) {
-	python := os.Getenv("LAZULITE_NVML_PY")
-	if python == "" {
-		t.Skip("no nvidia-ml-py: set LAZULITE_NVML_PY to a Python that has it")
+	venv := os.Getenv("LAZULITE_NVML")
+	if venv == "" {
+		venv = "../../.venv/nvml"
+	}
+	python := filepath.Join(venv, "bin", "python")
+	if _, err := os.Stat(python); err != nil {
+		t.Skip("no nvml environment: make clients prepares it (or set LAZULITE_NVML)")
 	}
 	h := simulated(t, "")
 	for name, want := range map[string]string{

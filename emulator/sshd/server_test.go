@@ -19,7 +19,6 @@ import (
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/agent"
 
 	"lazulite.dev/emulator/clock"
 	"lazulite.dev/emulator/engine"
@@ -217,41 +216,6 @@ func TestWrongPasswordCostsTime(t *testing.T) {
 	}
 }
 
-func TestCommands(t *testing.T) {
-	h := newHost(t, nil)
-	c := h.login(t)
-	for _, x := range []struct {
-		command, out, errs string
-		status             int
-		signal             string
-	}{
-		{"echo hello", "hello\n", "", 0, ""},
-		{"echo bad >&2; exit 42", "", "bad\n", 42, ""},
-		{"pwd; echo $HOME $USER", "HOME\nHOME " + user + "\n", "", 0, ""},
-		{"kill -SEGV $$", "", "", 0, "SEGV"},
-		{"exit 137", "", "", 137, ""},
-		{"no-such-command-here 2>/dev/null", "", "", 127, ""},
-	} {
-		s := newSession(t, c)
-		var out, errs bytes.Buffer
-		s.Stdout, s.Stderr = &out, &errs
-		err := s.Run(x.command)
-		var exit *gossh.ExitError
-		status, signal := 0, ""
-		if errors.As(err, &exit) {
-			status, signal = exit.ExitStatus(), exit.Signal()
-		} else if err != nil {
-			t.Errorf("%s: %v", x.command, err)
-		}
-		if x.signal != "" {
-			x.status = status
-		}
-		if got := strings.ReplaceAll(out.String(), h.home, "HOME"); got != x.out || errs.String() != x.errs || status != x.status || signal != x.signal {
-			t.Errorf("%s: %q, %q, %d, %q", x.command, got, errs.String(), status, signal)
-		}
-	}
-}
-
 func TestEnv(t *testing.T) {
 	h := newHost(t, nil)
 	s := newSession(t, h.login(t))
@@ -298,54 +262,6 @@ func read(t *testing.T, r io.Reader, text string) string {
 		}
 	}
 	return seen.String()
-}
-
-func TestSignal(t *testing.T) {
-	h := newHost(t, nil)
-	s := newSession(t, h.login(t))
-	out, err := s.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Start("trap 'echo caught; exit 5' USR1; echo ready; while :; do sleep 0.05; done"); err != nil {
-		t.Fatal(err)
-	}
-	read(t, out, "ready")
-	if err := s.Signal(gossh.SIGUSR1); err != nil {
-		t.Fatal(err)
-	}
-	read(t, out, "caught")
-	var exit *gossh.ExitError
-	if err := s.Wait(); !errors.As(err, &exit) || exit.ExitStatus() != 5 {
-		t.Errorf("%v", err)
-	}
-}
-
-func TestShellWithTerminal(t *testing.T) {
-	h := newHost(t, func(c *sshd.Config) { c.Env = append(c.Env, "PS1=> ") })
-	s := newSession(t, h.login(t))
-	in, _ := s.StdinPipe()
-	out, _ := s.StdoutPipe()
-	if err := s.RequestPty("xterm-256color", 33, 101, gossh.TerminalModes{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Shell(); err != nil {
-		t.Fatal(err)
-	}
-	_, _ = io.WriteString(in, "stty size; echo $TERM; echo is''ready\n")
-	if got := read(t, out, "isready"); !strings.Contains(got, "33 101\r\n") || !strings.Contains(got, "xterm-256color\r\n") {
-		t.Errorf("at the start: %q", got)
-	}
-	if err := s.WindowChange(50, 140); err != nil {
-		t.Fatal(err)
-	}
-	// The new size is set when the kernel has it; the shell is asked until it has.
-	_, _ = io.WriteString(in, "until [ \"$(stty size)\" = '50 140' ]; do :; done; echo re''sized; exit 9\n")
-	read(t, out, "resized")
-	var exit *gossh.ExitError
-	if err := s.Wait(); !errors.As(err, &exit) || exit.ExitStatus() != 9 {
-		t.Errorf("%v", err)
-	}
 }
 
 // A client that goes away takes its session's processes with it.
@@ -434,40 +350,6 @@ func TestCheck(t *testing.T) {
 	if h.Open(t.Context()) == nil {
 		t.Error("a server that is closed opens")
 	}
-}
-
-func TestAgentForwarding(t *testing.T) {
-	h := newHost(t, nil)
-	c := h.login(t)
-	ring := agent.NewKeyring()
-	if err := ring.Add(agent.AddedKey{PrivateKey: h.private, Comment: "mine"}); err != nil {
-		t.Fatal(err)
-	}
-	if err := agent.ForwardToAgent(c, ring); err != nil {
-		t.Fatal(err)
-	}
-	s := newSession(t, c)
-	if err := agent.RequestAgentForwarding(s); err != nil {
-		t.Fatal(err)
-	}
-	in, _ := s.StdinPipe()
-	out, _ := s.StdoutPipe()
-	if err := s.Start("echo $SSH_AUTH_SOCK; read -r _"); err != nil {
-		t.Fatal(err)
-	}
-	socket := strings.TrimSpace(read(t, out, "\n"))
-	conn, err := net.Dial("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys, err := agent.NewClient(conn).List()
-	if err != nil || len(keys) != 1 || keys[0].Comment != "mine" {
-		t.Errorf("%v, %v", keys, err)
-	}
-	conn.Close()
-	in.Close()
-	_ = s.Wait()
-	within(t, "the socket is left", func() bool { _, err := os.Stat(socket); return errors.Is(err, os.ErrNotExist) })
 }
 
 func TestFiftyAtOnce(t *testing.T) {

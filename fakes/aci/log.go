@@ -120,19 +120,23 @@ func (p *pod) logFile(container string, timed bool) string {
 }
 
 // putAway keeps the log of a run that has ended, and removes its container.
-func (m *member) putAway(ctx context.Context, c engine.Container) error {
+func (m *member) putAway(ctx context.Context, c engine.Container) {
 	p := m.pod
-	var errs []error
-	if err := os.MkdirAll(filepath.Join(p.dir, "logs"), 0o700); err != nil {
-		errs = append(errs, err)
-	}
+	errs := []error{os.MkdirAll(filepath.Join(p.dir, "logs"), 0o700)}
 	for _, timed := range []bool{false, true} {
 		errs = append(errs, keep(p.logFile(m.item.Name, timed), func(w io.Writer) error { return copyLog(ctx, c, w, timed) }))
 	}
 	p.mu.Lock()
 	m.container = nil
+	suspended := p.end == endSuspend && m.file.View.CurrentState.State != "Terminated"
 	p.mu.Unlock()
-	return errors.Join(append(errs, c.Remove(ctx))...)
+	errs = append(errs, c.Remove(ctx))
+	if err := errors.Join(errs...); err != nil {
+		p.fake.cfg.Logger.Error("putting a container away", "container", m.item.Name, "error", err)
+	}
+	if !suspended {
+		m.change(func(f *memberFile) { f.Launched = false })
+	}
 }
 
 // keep writes a file whole, or leaves the one that was there.

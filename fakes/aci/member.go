@@ -16,10 +16,14 @@ type memberFile struct {
 	Run      int
 	Launched bool
 	Started  bool // it has been running once
-	Done     bool // it has ended and won't be started again
-	Ready    bool // as its readiness probe has it
-	Backoff  int  // restarts since it last ran for long
-	View     containerView
+	// Settled: it has been running for a while, has ended for good, or waits in a
+	// back-off: what may be said of it now is no passing state.
+	Settled bool
+	Done    bool      // it has ended and won't be started again
+	Ready   bool      // as its readiness probe has it
+	Backoff int       // restarts since it last ran for long
+	Since   time.Time // the start of the last run
+	View    containerView
 }
 
 // member is one container of a pod, through all its restarts.
@@ -50,7 +54,7 @@ func (m *member) live(ctx context.Context) bool {
 			policy = onFailure
 		}
 		if !restarts(policy, exit.Code) {
-			m.change(func(f *memberFile) { f.Done = true })
+			m.settle(func(f *memberFile) { f.Done = true })
 			if m.initial && exit.Code != 0 {
 				m.pod.fail(refuse("ContainerGroupFailed", "", "The init container '%s' in container group '%s' has failed with exit code %d.", m.item.Name, m.pod.file.Order.Name, exit.Code))
 				return false
@@ -69,19 +73,21 @@ func (m *member) once(ctx context.Context) (*engine.Exit, bool) {
 	switch {
 	case done:
 		return nil, true
+	case state.State == "Terminated":
+		exit := &engine.Exit{Code: *state.ExitCode, At: *state.FinishTime}
+		if container != nil {
+			m.putAway(ctx, container)
+		}
+		return exit, true
 	case container != nil:
 		// It has outlived the last emulator.
-		if state.State != "Running" {
-			m.running()
-		}
 		return m.attend(ctx, container)
 	case launched:
 		m.note(warning, "Killing", "The container was killed when its host ended")
 		exit := engine.Exit{Code: 137, Signal: "KILL", At: m.pod.fake.cfg.Clock.Now()}
 		m.terminated(exit)
+		m.change(func(f *memberFile) { f.Launched = false })
 		return &exit, true
-	case state.State == "Terminated":
-		return &engine.Exit{Code: *state.ExitCode, At: *state.FinishTime}, true
 	}
 	if !m.pull(ctx) {
 		return nil, false
@@ -92,10 +98,7 @@ func (m *member) once(ctx context.Context) (*engine.Exit, bool) {
 	case errors.As(err, &cannot):
 		m.note(warning, "Failed", "Error: failed to start container \"%s\": Error response from daemon: OCI runtime create failed: container_linux.go:348: starting container process caused \"%s\": unknown", m.item.Name, cannot.why)
 		exit := engine.Exit{Code: cannot.code, At: m.pod.fake.cfg.Clock.Now()}
-		m.pod.record(func(f *podFile) {
-			m.file.Started = true
-			f.started()
-		})
+		m.change(func(f *memberFile) { f.Started = true })
 		m.terminate(exit, "ContainerCannotRun")
 		return &exit, true
 	case err != nil:
@@ -125,14 +128,13 @@ func (m *member) taken() (c engine.Container, s containerState, launched, done b
 	return m.container, *m.file.View.CurrentState, m.file.Launched, m.file.Done
 }
 
-// running notes a start.
+// running notes a start. That it runs is seen when it has for a while: what has
+// ended by then was never seen running, as kubelet does not see it either.
 func (m *member) running() {
-	now := m.pod.fake.stamp()
-	m.pod.record(func(f *podFile) {
-		m.file.Started, m.file.Ready = true, m.item.Properties.ReadinessProbe == nil
-		m.file.become(&containerState{State: "Running", StartTime: now})
-		m.file.View.Events = note(m.file.View.Events, *now, normal, "Started", "Started container")
-		f.started()
+	now := seconds(m.pod.fake.cfg.Clock.Now())
+	m.change(func(f *memberFile) {
+		f.Started, f.Ready, f.Since = true, m.item.Properties.ReadinessProbe == nil, now
+		f.View.Events = note(f.View.Events, now, normal, "Started", "Started container")
 	})
 }
 
@@ -140,6 +142,11 @@ func (m *member) running() {
 func (m *member) attend(ctx context.Context, c engine.Container) (*engine.Exit, bool) {
 	watching, stop := context.WithCancel(ctx)
 	probes := m.probe(watching, c)
+	probes.Go(func() {
+		if m.pause(watching, settleTime) {
+			m.settle(func(f *memberFile) { f.become(&containerState{State: "Running", StartTime: pointer(f.Since)}) })
+		}
+	})
 	exit, err := c.Wait(ctx)
 	stop()
 	probes.Wait()
@@ -153,10 +160,8 @@ func (m *member) attend(ctx context.Context, c engine.Container) (*engine.Exit, 
 		m.note(warning, "Killing", "The container is gone: %v", err)
 		exit = engine.Exit{Code: 137, Signal: "KILL", At: m.pod.fake.cfg.Clock.Now()}
 	}
-	if err := m.putAway(clean, c); err != nil {
-		m.pod.fake.cfg.Logger.Error("putting a container away", "container", m.item.Name, "error", err)
-	}
 	m.terminated(exit)
+	m.putAway(clean, c)
 	return &exit, true
 }
 
@@ -170,13 +175,14 @@ func (m *member) endFromOutside(ctx context.Context, c engine.Container) {
 	m.pod.mu.Lock()
 	suspended := m.pod.end == endSuspend
 	m.pod.mu.Unlock()
-	if put := m.putAway(ctx, c); put != nil || err != nil {
-		m.pod.fake.cfg.Logger.Error("ending a container", "container", m.item.Name, "error", errors.Join(err, put))
+	if err != nil {
+		m.pod.fake.cfg.Logger.Error("ending a container", "container", m.item.Name, "error", err)
 	}
 	if !suspended {
 		m.note(normal, "Killing", "Killing container with id %s:Need to kill Pod", c.ID())
 		m.terminated(exit)
 	}
+	m.putAway(ctx, c)
 }
 
 // terminated notes an end.
@@ -193,16 +199,14 @@ func (m *member) terminated(x engine.Exit) {
 
 func (m *member) terminate(x engine.Exit, detail string) {
 	m.change(func(f *memberFile) {
-		was := f.View.CurrentState
-		end := &containerState{State: "Terminated", StartTime: was.StartTime, ExitCode: pointer(x.Code), FinishTime: pointer(seconds(x.At)), DetailStatus: detail}
-		if end.StartTime == nil {
-			end.StartTime = end.FinishTime
+		if f.Since.IsZero() {
+			f.Since = seconds(x.At)
 		}
-		if was.State == "Running" && x.At.Sub(*was.StartTime) >= backoffReset {
+		if x.At.Sub(f.Since) >= backoffReset {
 			f.Backoff = 0
 		}
-		f.become(end)
-		f.Launched, f.Ready = false, false
+		f.become(&containerState{State: "Terminated", StartTime: pointer(f.Since), ExitCode: pointer(x.Code), FinishTime: pointer(seconds(x.At)), DetailStatus: detail})
+		f.Ready = false
 	})
 }
 
@@ -221,7 +225,7 @@ func (m *member) backOff(ctx context.Context) bool {
 	m.pod.mu.Unlock()
 	if wait > 0 {
 		now := m.pod.fake.cfg.Clock.Now()
-		m.change(func(f *memberFile) {
+		m.settle(func(f *memberFile) {
 			f.become(&containerState{State: "Waiting", DetailStatus: fmt.Sprintf("CrashLoopBackOff: Back-off %s restarting failed", wait)})
 			f.View.Events = note(f.View.Events, now, warning, "BackOff", "Back-off restarting failed container")
 		})
@@ -247,6 +251,15 @@ func (m *member) pause(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// settle is a change to what will last; with the last container's the group is provisioned.
+func (m *member) settle(change func(*memberFile)) {
+	m.pod.record(func(f *podFile) {
+		change(m.file)
+		m.file.Settled = true
+		f.settle()
+	})
 }
 
 func (m *member) change(change func(*memberFile)) { m.pod.record(func(*podFile) { change(m.file) }) }

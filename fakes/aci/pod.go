@@ -27,7 +27,7 @@ type podFile struct {
 	Order   order
 	Members []*memberFile // init containers first, as in the spec
 	Events  []*event
-	// Provisioned: all containers have been started once. Failure: that they can't be.
+	// Provisioned: all containers have settled once. Failure: that they can't be.
 	Provisioned bool
 	Failure     *failure
 	Stopped     bool // by order
@@ -328,10 +328,10 @@ func (p *pod) note(kind, name, format string, args ...any) {
 	p.record(func(f *podFile) { f.Events = note(f.Events, now, kind, name, format, args...) })
 }
 
-// started notes that a container runs for the first time; with the last the group is provisioned.
-func (f *podFile) started() {
+// settle says that the group is provisioned, if all its containers have settled.
+func (f *podFile) settle() {
 	for i, m := range f.Members {
-		if i >= len(f.Order.Spec.InitContainers) && !m.Started {
+		if i >= len(f.Order.Spec.InitContainers) && !m.Settled {
 			return
 		}
 	}

@@ -11,10 +11,11 @@ const (
 
 // kubelet's own times.
 const (
-	syncPeriod   = time.Second      // how long an end is seen before anything is done about it
+	syncPeriod   = 2 * time.Second  // how long an end is seen before anything is done about it
 	backoffFirst = 10 * time.Second // doubled with each restart
 	backoffMost  = 5 * time.Minute
 	backoffReset = 10 * time.Minute // of running make the next restart the first again
+	settleTime   = time.Second      // of running before it is seen, as kubelet looks each second
 	stopGrace    = 10 * time.Second // after SIGTERM
 )
 

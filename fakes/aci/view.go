@@ -2,7 +2,6 @@ package aci
 
 import (
 	"encoding/json"
-	"time"
 
 	"lazulite.dev/emulator/arm"
 )
@@ -82,6 +81,3 @@ func (f *Fake) operation(_ arm.Call, op *arm.Operation, r *arm.Resource) any {
 }
 
 func pointer[T any](v T) *T { return &v }
-
-// stamp is now as the wire shows it.
-func (f *Fake) stamp() *time.Time { return pointer(seconds(f.cfg.Clock.Now())) }

@@ -407,10 +407,27 @@ func (f *Fake) renderCluster(c arm.Call, r *arm.Resource) (any, error) {
 	properties["currentNodeCount"] = a.Nodes
 	properties["nodeStateCounts"] = map[string]any{"idleNodeCount": a.Counts.Idle, "runningNodeCount": a.Counts.Running, "unusableNodeCount": a.Counts.Unusable,
 		"preparingNodeCount": a.Counts.Preparing, "leavingNodeCount": a.Counts.Leaving}
-	if s, ok := f.pool.Cluster(p.Spec.ID); ok && len(s.Errors) > 0 {
-		properties["errors"] = errorsOf(s.Errors)
+	if s, ok := f.pool.Cluster(p.Spec.ID); ok {
+		errs := append(s.Errors, f.short(s)...)
+		if len(errs) > 0 {
+			properties["errors"] = errorsOf(errs)
+		}
 	}
 	return f.envelope(kindCluster, c, r, properties)
+}
+
+// short says that a cluster does not get the nodes that it wants, for its account has no more cores.
+func (f *Fake) short(s pool.ClusterStatus) []pool.Error {
+	size, ok := hardware.Size(s.Size)
+	missing := s.Target - len(s.Nodes)
+	if !ok || missing <= 0 || s.Deleting {
+		return nil
+	}
+	limit, used := f.cores(s.Account, s.LowPriority), f.pool.UsedCores(s.Account, s.LowPriority)
+	if limit-used >= size.Cores {
+		return nil
+	}
+	return []pool.Error{{Code: "ClusterCoreQuotaReached", Message: fmt.Sprintf("Operation results in exceeding quota limits of Core. Maximum allowed: %d, Current in use: %d, Additional requested: %d.", limit, used, missing*size.Cores)}}
 }
 
 // errorsOf are the pool's errors as BatchAIError has them.

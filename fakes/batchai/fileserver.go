@@ -138,6 +138,10 @@ func (f serverReconciler) Reconcile(_ context.Context, v arm.View, r *arm.Resour
 	if err := os.Chmod(f.disk(p.ID), 0o777); err != nil {
 		return arm.Result{}, err
 	}
+	if f.cfg.Engine.Name() == "docker" {
+		// A machine of its own has the disk where Batch AI's file servers had it.
+		p.Machine.Setup = &pool.Setup{CommandLine: `ln -sfn "$AZ_BATCHAI_MOUNT_ROOT/` + dataVolume + `" ` + mountPoint}
+	}
 	if err := f.pool.Create(p.Machine); err != nil && !errors.Is(err, pool.ErrExists) {
 		return arm.Result{}, fmt.Errorf("batchai: %w", err)
 	}
@@ -169,13 +173,22 @@ func (f *Fake) renderFileServer(c arm.Call, r *arm.Resource) (any, error) {
 	properties["creationTime"] = stamp(r.Created)
 	properties["provisioningStateTransitionTime"] = transition(r, p.Provisioned)
 	if s, ok := f.pool.Cluster(p.ID); ok && len(s.Nodes) > 0 && s.Nodes[0].Address != "" {
-		properties["mountSettings"] = map[string]any{"mountPoint": mountPoint, "fileServerPublicIP": s.Nodes[0].Address, "fileServerInternalIP": p.InternalIP, "fileServerType": "nfs"}
+		properties["mountSettings"] = map[string]any{"mountPoint": f.mountPoint(p.ID), "fileServerPublicIP": s.Nodes[0].Address, "fileServerInternalIP": p.InternalIP, "fileServerType": "nfs"}
 		if s.Nodes[0].Port != 22 {
 			// Not of Azure: there all file servers listened at 22.
 			properties["mountSettings"].(map[string]any)["lazuliteSSHPort"] = s.Nodes[0].Port
 		}
 	}
 	return f.envelope(kindFileServer, c, r, properties)
+}
+
+// mountPoint is where a file server has its disk: where all of Batch AI's did if it is
+// a machine of its own, else, as processes of this host, where the host has it.
+func (f *Fake) mountPoint(id string) string {
+	if f.cfg.Engine.Name() == "process" {
+		return f.disk(id)
+	}
+	return mountPoint
 }
 
 // fileServer finds one by its resource id.
@@ -212,7 +225,7 @@ func (f *Fake) serverAt(ctx context.Context, subscription, host string) (id, poi
 			}
 			s, ok := f.pool.Cluster(p.ID)
 			if p.InternalIP == host || ok && len(s.Nodes) > 0 && s.Nodes[0].Address == host {
-				return p.ID, mountPoint, true
+				return p.ID, f.mountPoint(p.ID), true
 			}
 		}
 	}

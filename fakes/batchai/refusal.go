@@ -32,15 +32,10 @@ func pascal(path string) string {
 	return strings.ReplaceAll(strings.Join(parts, "."), "VmSize", "VMSize")
 }
 
-// absent is the 404 of a kind of resource: "The specified cluster c is not found".
+// absent is the 404 of a kind of resource, in its reason phrase too: "The specified cluster c is not found".
 func absent(kind string) *arm.Error {
-	return &arm.Error{Status: http.StatusNotFound, Code: kind + "NotFound", Message: "The specified " + words(kind) + " %s is not found"}
-}
-
-func notFound(kind, name string) *arm.Error {
-	e := absent(kind)
-	e.Message = fmt.Sprintf(e.Message, name)
-	return e
+	text := "The specified " + words(kind) + " %s is not found"
+	return &arm.Error{Status: http.StatusNotFound, Code: kind + "NotFound", Message: text, Phrase: text}
 }
 
 // words is a kind in the middle of a sentence.

@@ -18,6 +18,7 @@ import (
 
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/engine/docker"
+	"lazulite.dev/emulator/hardware"
 	"lazulite.dev/fakes/dsvm"
 )
 
@@ -368,5 +369,44 @@ func TestKilledEmulatorLeavesContainers(t *testing.T) {
 	if c, _, err := dial(off); err == nil {
 		c.Close()
 		t.Error("the VM that was off is on")
+	}
+}
+
+// A VM in a container shows its simulated GPUs to those who log in, and after a restart still the same.
+func TestGPUsInContainer(t *testing.T) {
+	folder, err := hardware.BuildStub(t.Context(), t.TempDir())
+	if err != nil {
+		t.Skip(err)
+	}
+	dir, tables := t.TempDir(), t.TempDir()
+	e := openDocker(t, dir)
+	t.Cleanup(func() { closeDocker(t, e) })
+	w := newWorld(t, dir, func(c *dsvm.Config) {
+		inContainers(e)(c)
+		c.Hardware = hardware.New(hardware.Config{Simulation: &hardware.Simulation{Folder: folder, Dir: tables}})
+	})
+	for _, name := range []string{"first", "second"} {
+		w.at("eastus", func() { w.must(compute+name, vmBody("Standard_NC12", w.nets(name), withPassword)) })
+	}
+	w.settle()
+	lists := map[string]string{}
+	for _, name := range []string{"first", "second"} {
+		lists[name] = w.ssh(name, "nvidia-smi -L")
+		if strings.Count(lists[name], "Tesla K80") != 2 {
+			t.Errorf("%s: %q", name, lists[name])
+		}
+		if got := w.ssh(name, "echo $LAZULITE_NOTICE"); !strings.Contains(got, "are simulated") {
+			t.Errorf("%s says %q", name, got)
+		}
+	}
+	if lists["first"] == lists["second"] {
+		t.Error("both have the same devices")
+	}
+	_ = w.act(compute+"second", "powerOff")
+	w.settle()
+	_ = w.act(compute+"second", "start")
+	w.settle()
+	if got := w.ssh("second", "nvidia-smi -L"); got != lists["second"] {
+		t.Errorf("after a restart: %q, before %q", got, lists["second"])
 	}
 }

@@ -70,11 +70,6 @@ type machineFile struct {
 
 func (m *machineFile) parse(data []byte) error { return json.Unmarshal(data, m) }
 
-// NoticeVariable is, in the environment of what runs on a VM, what its user
-// should know of its GPUs (hardware.VMSize.Notice): that it has none, or that they are
-// simulated. It is absent where all is as the size says. Who runs something there by SSH can put it into the warnings.
-const NoticeVariable = "LAZULITE_NOTICE"
-
 // How long stopping gives processes after SIGTERM, and a login may take.
 const (
 	stopGrace  = 5 * time.Second
@@ -214,7 +209,7 @@ func (m *machine) boot(ctx context.Context) (err error) {
 		env = append(env, "CUDA_VISIBLE_DEVICES=") // the host's GPUs are not this machine's
 	}
 	if size, ok := hardware.Size(f.Size); ok && size.Notice(limits) != "" {
-		env = append(env, NoticeVariable+"="+size.Notice(limits))
+		env = append(env, hardware.NoticeVariable+"="+size.Notice(limits))
 	}
 	container, server, err := m.bringUp(ctx, f, engine.Spec{
 		Name: m.containerName(), Dir: home, Env: env, Limits: limits, Labels: map[string]string{"lazulite.vm": f.VM},

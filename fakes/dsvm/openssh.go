@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"lazulite.dev/emulator/engine"
+	"lazulite.dev/emulator/hardware"
 	"lazulite.dev/emulator/sshd"
 )
 
@@ -33,7 +34,7 @@ func (m *machine) serveOwn(ctx context.Context, container engine.Container, exec
 // openSSH is the server inside, with the machine's accounts.
 func (m *machine) openSSH() sshd.OpenSSH {
 	f := m.snapshot()
-	o := sshd.OpenSSH{HostKeyFile: m.hostKeyFile(), Admin: f.User, Passwords: m.passwordLogins(), AcceptEnv: acceptedEnv, Environment: []string{NoticeVariable}}
+	o := sshd.OpenSSH{HostKeyFile: m.hostKeyFile(), Admin: f.User, Passwords: m.passwordLogins(), AcceptEnv: acceptedEnv, Environment: []string{hardware.NoticeVariable}}
 	for _, l := range append([]login{{f.User, f.PasswordHash}}, f.Users...) {
 		o.Accounts = append(o.Accounts, sshd.Account(l))
 	}

@@ -36,6 +36,7 @@ const (
 // and runs reconcilers one after the other on a Manual clock.
 type world struct {
 	testing.TB
+	dir    string // of the fake
 	fake   *dsvm.Fake
 	clk    *clock.Manual
 	engine *engine.Process
@@ -55,7 +56,7 @@ var start = time.Date(2018, 10, 20, 10, 0, 0, 0, time.UTC)
 
 func newWorld(t testing.TB, dir string, change func(*dsvm.Config)) *world {
 	t.Helper()
-	w := &world{TB: t, clk: clock.NewManual(start), types: map[string]arm.Type{}, resources: map[string]*arm.Resource{}, due: map[string]time.Time{}, errs: map[string]*arm.Error{}}
+	w := &world{TB: t, dir: dir, clk: clock.NewManual(start), types: map[string]arm.Type{}, resources: map[string]*arm.Resource{}, due: map[string]time.Time{}, errs: map[string]*arm.Error{}}
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)

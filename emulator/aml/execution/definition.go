@@ -122,7 +122,7 @@ func (w *word) UnmarshalJSON(b []byte) error {
 var (
 	experimentName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_-]{2,32}$`)
 	runIDPattern   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_-]{0,254}$`) })
-	referenceName  = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
+	referenceName  = regexp.MustCompile(`^[a-zA-Z0-9_]+$`)
 )
 
 // parseDefinition decodes and checks; its errors name the field.

@@ -82,6 +82,19 @@ open("outputs/model.txt", "w").write(open("data/in.txt").read())
 	}
 }
 
+// What a machine has to say of its GPUs is among the run's warnings.
+func TestRemoteNotice(t *testing.T) {
+	w, m := newRemote(t)
+	m.env = []string{"LAZULITE_NOTICE=A Standard_NC6 has 1 GPU(s); this host had none to give: it runs on the CPU."}
+	id := w.submit(remoteConfig(t), map[string]string{"train.py": "print(1)"})
+	if r := w.waitEnd(id); r.Status != "Completed" {
+		t.Fatalf("%+v\n%s", r, w.artifact(id+"/azureml-logs/60_control_log.txt"))
+	}
+	if len(w.warnings) != 1 || !strings.Contains(w.warnings[0].Message, "it runs on the CPU") {
+		t.Errorf("warnings %v", w.warnings)
+	}
+}
+
 // drained waits until no record and no file of a run is left.
 func (w *world) drained(t *testing.T) {
 	t.Helper()

@@ -33,8 +33,9 @@ type sshMachine struct {
 	signer    ssh.Signer
 	clientKey ssh.PublicKey
 	conns     map[net.Conn]struct{}
-	forwards  bool   // whether remote forwarding is allowed
-	uname     string // answered in place of the kernel's name
+	forwards  bool     // whether remote forwarding is allowed
+	uname     string   // answered in place of the kernel's name
+	env       []string // more of every session
 	down      bool
 	lose      string // the connection breaks, and the machine is down, where a command has this in it; it does not run
 	wg        sync.WaitGroup
@@ -259,8 +260,8 @@ func (m *sshMachine) exec(command string, ch ssh.Channel) uint32 {
 		_ = os.MkdirAll(bin, 0o755)
 		_ = os.WriteFile(filepath.Join(bin, "uname"), []byte("#!/bin/sh\necho "+m.uname+"\n"), 0o755)
 	}
+	cmd.Env = append([]string{"HOME=" + m.home, "USER=azureuser", "PATH=" + bin + ":" + os.Getenv("PATH")}, m.env...)
 	m.mu.Unlock()
-	cmd.Env = []string{"HOME=" + m.home, "USER=azureuser", "PATH=" + bin + ":" + os.Getenv("PATH")}
 	cmd.Stdout, cmd.Stderr = ch, ch.Stderr()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	in, err := cmd.StdinPipe()

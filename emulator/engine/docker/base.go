@@ -28,6 +28,7 @@ const labelSource = "dev.lazulite.source"
 var packages = []string{
 	"openssh-server", "openssh-client", "openssh-sftp-server", "rsync", "sudo", "ca-certificates", "procps", "iproute2", "git", "curl",
 	"python3", "python3-venv", "python3-pip", "libgomp1", "libnsl2", "libuuid1", "less",
+	"openmpi-bin",
 }
 
 // instructions of the base image: docker import keeps none.

@@ -194,10 +194,12 @@ func (l *launch) lost(ctx context.Context, err error) outcome {
 	if ctx.Err() != nil {
 		return outcome{}
 	}
-	o := failed("NodeLost", "A node of the job was lost: %v.", err)
-	// The node has no container any more, whoever took it.
-	o.unsure = errors.Is(err, engine.ErrStopped)
-	return o
+	for _, pl := range l.places {
+		if ended(pl.node.container) {
+			pl.node.died()
+		}
+	}
+	return failed("NodeLost", "A node of the job was lost: %v.", err)
 }
 
 // prepareAll has the nodes reach each other, and runs the preparation on each.
@@ -328,9 +330,11 @@ func (l *launch) freePorts(_, n int) ([]int, error) {
 // warnings of what is not as it was on Azure.
 func (l *launch) warnings() []string {
 	var out []string
-	size := l.job.cluster.size
-	if got := len(l.places[0].node.limits.GPUs); got < size.GPUs {
-		out = append(out, fmt.Sprintf("The size %s has %d GPU(s); the job's nodes have %d.", size.Name, size.GPUs, got))
+	for _, pl := range l.places {
+		if notice := l.job.cluster.size.Notice(pl.node.limits); notice != "" {
+			out = append(out, notice)
+			break // the others' differ by a number at most
+		}
 	}
 	if c := l.job.spec.Container; c != nil && l.kind == kindProcess {
 		out = append(out, fmt.Sprintf("The job runs on this host instead of in a container of %s: the process engine has no images.", c.Image))

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"lazulite.dev/emulator/engine"
+	"lazulite.dev/emulator/hardware"
 	"lazulite.dev/emulator/sshd"
 )
 
@@ -67,11 +68,9 @@ func (n *node) boot(ctx context.Context) error {
 		return Error{Code: "AllocationFailed", Message: "There was no capacity for a node of this size in the region."}
 	}
 	if n.release == nil {
-		limits, release, err := p.cfg.Hardware.Acquire(n.cluster.size)
-		if err != nil {
+		if err := n.acquire(); err != nil {
 			return err
 		}
-		n.limits, n.release = limits, release
 	}
 	kind, err := p.engineKind(ctx)
 	if err != nil {
@@ -98,6 +97,23 @@ func (n *node) boot(ctx context.Context) error {
 		n.container = nil
 		return failed
 	}
+	return nil
+}
+
+// acquire books the node's hardware: the GPUs that it had, if it was there before.
+func (n *node) acquire() error {
+	c := n.cluster
+	c.mu.Lock()
+	had := n.rec.GPUs
+	c.mu.Unlock()
+	limits, release, err := c.pool.cfg.Hardware.Acquire(c.size, had...)
+	if err != nil {
+		return err
+	}
+	n.limits, n.release = limits, release
+	c.mu.Lock()
+	n.rec.GPUs = limits.GPUs
+	c.mu.Unlock()
 	return nil
 }
 
@@ -131,6 +147,9 @@ func (n *node) prepareFolders(ctx context.Context, kind string, spec *engine.Spe
 	}
 	if len(n.limits.GPUs) == 0 {
 		spec.Env = append(spec.Env, "CUDA_VISIBLE_DEVICES=") // the host's GPUs are not this node's
+	}
+	if notice := c.size.Notice(n.limits); notice != "" {
+		spec.Env = append(spec.Env, hardware.NoticeVariable+"="+notice)
 	}
 	mounted, err := c.shared.open(ctx, p, c.spec.Volumes)
 	if err != nil {
@@ -322,7 +341,7 @@ func (n *node) takeOver(ctx context.Context) bool {
 	}
 	kind, err := p.engineKind(ctx)
 	if err == nil && n.release == nil {
-		n.limits, n.release, err = p.cfg.Hardware.Acquire(n.cluster.size)
+		err = n.acquire()
 	}
 	if err == nil {
 		_, err = n.cluster.shared.open(ctx, p, n.cluster.spec.Volumes)

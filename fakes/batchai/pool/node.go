@@ -43,10 +43,11 @@ type nodeRecord struct {
 	Order       int
 	State       NodeState
 	Since       time.Time
-	Boots       int     // before this one
-	Port        int     `json:",omitempty"` // of its logins
-	OwnSSH      bool    `json:",omitempty"` // its container has an SSH server of its own
-	Errors      []Error `json:",omitempty"`
+	Boots       int      // before this one
+	Port        int      `json:",omitempty"` // of its logins
+	OwnSSH      bool     `json:",omitempty"` // its container has an SSH server of its own
+	GPUs        []string `json:",omitempty"` // UUIDs of those that it has
+	Errors      []Error  `json:",omitempty"`
 }
 
 func newNode(c *cluster, rec nodeRecord) *node {
@@ -108,6 +109,7 @@ func (n *node) live() {
 	defer p.activity.end(n.task)
 	n.up()
 	close(n.ready)
+	n.watch()
 	if p.activity.wait(n.task, 0) {
 		<-n.ctx.Done()
 		p.activity.awake(n.task)
@@ -118,6 +120,39 @@ func (n *node) live() {
 		return
 	}
 	n.down()
+}
+
+// watch has it known when its container ends by itself.
+func (n *node) watch() {
+	p := n.cluster.pool
+	if kind, err := p.engineKind(n.ctx); err != nil || kind == kindSimulated || n.container == nil {
+		return
+	}
+	container := n.container
+	p.running.Go(func() {
+		if _, err := container.Wait(n.ctx); err == nil {
+			n.died()
+		}
+	})
+}
+
+// died makes it unusable: its container is gone, and nobody asked for that.
+func (n *node) died() {
+	n.change(func(b *batch) {
+		switch n.rec.State {
+		case Preparing, Idle, Running:
+			n.rec.Errors = append(n.rec.Errors, Error{Code: "NodeUnusable", Message: "The node's container ended."})
+			n.cluster.set(n, Unusable, b)
+		}
+	})
+}
+
+// ended says whether a container is not running any more.
+func ended(c engine.Container) bool {
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err := c.Wait(now)
+	return err == nil
 }
 
 // up brings it to where it takes jobs, or is unusable.

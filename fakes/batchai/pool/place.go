@@ -211,6 +211,9 @@ func (l *launch) run(ctx context.Context, pl *place, name string, env []string, 
 	if err != nil {
 		return 0, err
 	}
+	if _, err := os.Stat(filepath.Join(l.kept(pl), name, "exit")); err != nil {
+		return 0, errLost // the runner was ended, not what it ran
+	}
 	if said.Len() > 0 {
 		l.pool.cfg.Logger.Debug("a job's runner says", "job", l.job.spec.ID, "text", said.String())
 	}

@@ -102,9 +102,7 @@ func (p *Pool) adopt(ctx context.Context, nodes []*node, jobs []*job) {
 			return nil
 		}
 		// One that has ended is of no use any more.
-		now, cancel := context.WithCancel(ctx)
-		cancel()
-		if _, err := container.Wait(now); err == nil {
+		if ended(container) {
 			_ = container.Remove(ctx)
 			return nil
 		}

@@ -88,6 +88,9 @@ class Control(object):
             thread.daemon = True
             thread.start()
         self.log.line("Run %s in %s" % (self.job.runId, self.job.root))
+        # Of a machine of ours, whose GPUs are simulated or none.
+        if os.environ.get("LAZULITE_NOTICE") and (not self._part or self._part.first):
+            self.warn(os.environ["LAZULITE_NOTICE"])
         status, error, code = "Completed", None, 0
         try:
             code = self._work()

@@ -1,0 +1,133 @@
+package pool_test
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"lazulite.dev/emulator/engine"
+	"lazulite.dev/fakes/batchai/pool"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv("POOL_TEST_VICTIM") == "" {
+		os.Exit(m.Run())
+	}
+	// The one that is killed: a test of itself, run for it alone.
+	os.Args = append(os.Args[:1], "-test.run=^TestVictim$")
+	os.Exit(m.Run())
+}
+
+// TestVictim is not a test but the emulator that TestKill kills.
+func TestVictim(t *testing.T) {
+	kind, dir, ok := strings.Cut(os.Getenv("POOL_TEST_VICTIM"), ":")
+	if !ok {
+		t.Skip("only TestKill runs it")
+	}
+	r := newReal(t, killable(t, kind, dir), dir)
+	r.create(pool.Cluster{ID: "c", Scale: manual(4, ""), Volumes: []pool.Volume{volume("data", "data")}})
+	for i := range 10 {
+		// Each writes that it begins, at once, and when it ends.
+		j := task(fmt.Sprintf("j%d", i), 1, shell(fmt.Sprintf("echo begin j%[1]d >>$AZ_BATCHAI_MOUNT_ROOT/data/log; sleep 3; echo end j%[1]d >>$AZ_BATCHAI_MOUNT_ROOT/data/log", i)))
+		r.submit(j)
+	}
+	r.await("four jobs", 2*time.Minute, func() bool { return strings.Count(r.log(), "begin") == 4 })
+	fmt.Println("kill me")
+	select {}
+}
+
+func (r *real) log() string {
+	data, _ := os.ReadFile(filepath.Join(r.volumes, "data", "log"))
+	return string(data)
+}
+
+func killable(t *testing.T, kind, dir string) engine.Engine {
+	t.Helper()
+	if kind == "docker" {
+		return openDocker(t, dir)
+	}
+	e, err := engine.NewProcess(engine.Config{Dir: filepath.Join(dir, "engine")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// kill -9 with four nodes and ten jobs: nothing is lost, nothing runs twice. In
+// containers what runs goes on; processes are swept, and what had begun has failed.
+func TestKill(t *testing.T) {
+	for _, kind := range []string{"process", "docker"} {
+		t.Run(kind, func(t *testing.T) {
+			dir := t.TempDir()
+			if kind == "docker" {
+				if err := openDocker(t, dir).Close(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			victim := exec.Command(os.Args[0])
+			victim.Env = append(os.Environ(), "POOL_TEST_VICTIM="+kind+":"+dir)
+			victim.Stderr = os.Stderr
+			out, err := victim.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := victim.Start(); err != nil {
+				t.Fatal(err)
+			}
+			var said []string
+			for lines := bufio.NewScanner(out); lines.Scan(); {
+				if said = append(said, lines.Text()); lines.Text() == "kill me" {
+					break
+				}
+			}
+			if err := victim.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = victim.Wait()
+			if !slices.Contains(said, "kill me") {
+				t.Fatalf("the victim says: %s", said)
+			}
+			r := newReal(t, killable(t, kind, dir), dir)
+			defer r.shut()
+			if left := engine.AdopterOf(r.engine); left != nil {
+				if err := left.Sweep(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			states := map[pool.JobState]int{}
+			for i := range 10 {
+				s := r.done(fmt.Sprintf("j%d", i))
+				states[s.State]++
+				if s.Attempts != 1 {
+					t.Errorf("%s was begun %d times", s.ID, s.Attempts)
+				}
+				if s.State == pool.JobFailed && errorCode(s) != "NodeLost" {
+					t.Errorf("%+v", s)
+				}
+			}
+			log := r.log()
+			want := map[string]map[pool.JobState]int{"process": {pool.JobSucceeded: 6, pool.JobFailed: 4}, "docker": {pool.JobSucceeded: 10}}[kind]
+			for s, n := range want {
+				if states[s] != n {
+					t.Errorf("%d %s, want %d\n%s", states[s], s, n, log)
+				}
+			}
+			for i := range 10 {
+				id := fmt.Sprintf("j%d\n", i)
+				if n := strings.Count(log, "begin "+id); n != 1 {
+					t.Errorf("j%d began %d times", i, n)
+				}
+				if ended := strings.Count(log, "end "+id); (ended == 1) != (r.job(fmt.Sprintf("j%d", i)).State == pool.JobSucceeded) {
+					t.Errorf("j%d ended %d times: %v", i, ended, r.job(fmt.Sprintf("j%d", i)).State)
+				}
+			}
+			r.await("four idle nodes", time.Minute, func() bool { return counts(r.cluster("c")) == "4 idle" })
+		})
+	}
+}
