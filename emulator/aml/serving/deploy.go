@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"lazulite.dev/emulator/aml/mms"
@@ -132,7 +133,11 @@ func (s *Service) follow(ctx context.Context, op *operation, v service, i image)
 			return deploymentFailed(nil, "The container group "+v.Name+" was deleted.")
 		case g.Properties.ProvisioningState == "Failed":
 			return deploymentFailed([]mms.Detail{{Code: "ContainerGroupFailed", Message: g.trouble()}}, "The container group "+v.Name+" could not be started. "+g.trouble())
-		case state.DetailStatus == "CrashLoopBackOff" || c.RestartCount >= crashes:
+		case state.DetailStatus == "CrashLoopBackOff" || c.RestartCount >= crashes && state.State != "Running":
+			// Another run may begin at any moment, and its log is empty: this one's is kept.
+			if err := s.keepLog(ctx, v); err != nil {
+				return err
+			}
 			return s.crashed(v, i, c)
 		case state.State == "Running" && g.Properties.ProvisioningState == "Succeeded":
 			if s.answers(ctx, v, g.Properties.IPAddress.IP) {
@@ -154,6 +159,18 @@ func (s *Service) follow(ctx context.Context, op *operation, v service, i image)
 			return ctx.Err()
 		}
 	}
+}
+
+// crashLog is the blob with what the container of a deployment printed before it was given up.
+func (v service) crashLog() string { return "services/" + v.Name + "/" + v.Generation + ".log" }
+
+func (s *Service) keepLog(ctx context.Context, v service) error {
+	text, err := s.groupLogs(ctx, v.Workspace, v.Name, 0)
+	if err != nil {
+		return err
+	}
+	_, err = s.cfg.Blob.Put(ctx, v.Workspace.StorageAccount, imageContainer, v.crashLog(), "text/plain; charset=utf-8", strings.NewReader(text))
+	return err
 }
 
 // crashed words what the service said of a container that does not stay up.

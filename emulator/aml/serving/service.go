@@ -296,7 +296,8 @@ func (s *Service) shown(ctx context.Context, v service, q map[string][]string) (
 	return err == nil && i.ofModel(name, id), err
 }
 
-// serviceLogs are what the service's container printed. One that never ran has printed nothing: its events are shown instead.
+// serviceLogs are what the service's container printed: of a deployment that
+// failed what it had printed by then, and of a container that never ran what its events say.
 func (s *Service) serviceLogs(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
 	v, _, err := s.find(r.Context(), c)
 	if err != nil {
@@ -308,17 +309,45 @@ func (s *Service) serviceLogs(w http.ResponseWriter, r *http.Request, c *plane.C
 			return mms.Fault(http.StatusBadRequest, "InvalidQueryParameter", "tail", "The value '%s' of 'tail' is not a number of lines.", t)
 		}
 	}
-	text, err := s.groupLogs(r.Context(), c.Workspace, v.Name, tail)
-	if e := (*execution.ARMError)(nil); errors.As(err, &e) {
-		text = ""
-		if g, found, err := s.getGroup(r.Context(), c.Workspace, v.Name); err == nil && found {
-			text = g.trouble()
-		}
-	} else if err != nil {
+	text, err := s.logOf(r.Context(), v, tail)
+	if err != nil {
 		return err
 	}
 	plane.WriteJSON(w, http.StatusOK, map[string]string{"content": text})
 	return nil
+}
+
+func (s *Service) logOf(ctx context.Context, v service, tail int) (string, error) {
+	if v.State == failed {
+		text, err := s.read(ctx, v.Workspace, v.crashLog())
+		if err == nil {
+			return lastLines(text, tail), nil
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return "", err
+		}
+	}
+	text, err := s.groupLogs(ctx, v.Workspace, v.Name, tail)
+	if e := (*execution.ARMError)(nil); err != nil && !errors.As(err, &e) {
+		return "", err
+	}
+	if err == nil && text != "" {
+		return text, nil
+	}
+	g, _, err := s.getGroup(ctx, v.Workspace, v.Name)
+	return g.trouble(), err
+}
+
+// lastLines are the last n lines of a text; 0: all.
+func lastLines(text string, n int) string {
+	lines := strings.SplitAfter(text, "\n")
+	if lines[len(lines)-1] == "" {
+		lines = lines[:len(lines)-1]
+	}
+	if n == 0 || len(lines) <= n {
+		return text
+	}
+	return strings.Join(lines[len(lines)-n:], "")
 }
 
 // deleteService ends what is under way and removes the group; when it answers, both are gone.

@@ -213,7 +213,7 @@ func (w *world) imageBody(name, score, models string) string {
 func wheels(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for name, files := range map[string][]string{"gunicorn": {"__init__.py", "__main__.py"}, "setuptools": nil} {
+	for name, files := range map[string][]string{"gunicorn": {"__init__.py", "app/__init__.py", "app/wsgiapp.py"}, "setuptools": nil} {
 		version := map[string]string{"gunicorn": "20.1.0", "setuptools": "68.0.0"}[name]
 		var b bytes.Buffer
 		z := zip.NewWriter(&b)
