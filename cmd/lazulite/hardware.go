@@ -30,7 +30,7 @@ func (m *Main) hardware(ctx context.Context, gpus string) (*hardware.Host, error
 		cfg.Simulation = &hardware.Simulation{Devices: list, Folder: folder, Dir: filepath.Join(m.cacheDir(), "gpu-tables")}
 		return hardware.New(cfg), nil
 	default:
-		return nil, fmt.Errorf("--gpus %q: it is auto, none, simulated or simulated=MODEL:COUNT,...", gpus)
+		return nil, fmt.Errorf("--gpus %q: it is auto, none, simulated or a number of models, as in simulated=K80:4,V100:1", gpus)
 	}
 	if devices != "" {
 		return nil, fmt.Errorf("--gpus %q: only simulated GPUs are counted", gpus)
