@@ -56,6 +56,7 @@ func main() {
 	tokens(report, e)
 	memory(report, e)
 	writes(report, filepath.Join(dir, "kill"))
+	clusters(report)
 	if *python != "" {
 		clientRuns(report, e)
 	}

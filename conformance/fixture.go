@@ -18,6 +18,8 @@ type fixtures struct {
 	local     fixture[*localHost]
 	vm        fixture[*machine]
 	gpu       fixture[gpuMachine]
+	aci       fixture[containerGroup]
+	batchAI   fixture[*batchAI]
 	providers map[string]fixture[struct{}]
 	dirs      []string
 }

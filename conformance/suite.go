@@ -32,7 +32,7 @@ func specs() []spec {
 	for _, part := range [][]spec{
 		authSpecs(), groupSpecs(), requestSpecs(), resourceSpecs(), deploymentSpecs(),
 		workspaceSpecs(), historySpecs(), metricSpecs(), artifactSpecs(), snapshotSpecs(), modelSpecs(),
-		localSpecs(), vmSpecs(), gpuSpecs(), deletionSpecs(),
+		localSpecs(), vmSpecs(), gpuSpecs(), batchAISpecs(), aciSpecs(), deletionSpecs(),
 	} {
 		all = append(all, part...)
 	}

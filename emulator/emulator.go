@@ -37,6 +37,7 @@ import (
 	"lazulite.dev/fakes/aci"
 	"lazulite.dev/fakes/batchai"
 	"lazulite.dev/fakes/dsvm"
+	"lazulite.dev/fakes/hdinsight"
 )
 
 // Config of an Emulator. Each field may be left zero.
@@ -69,6 +70,9 @@ type Config struct {
 	Faults string
 	// Around, if set, is put around the resource manager: to watch its answers, or to spoil them.
 	Around func(http.Handler) http.Handler
+	// Spark is the folder that InstallSpark has filled, for HDInsight clusters, and
+	// SparkImage the image of their nodes in containers, which has a Java.
+	Spark, SparkImage string
 	// Offline refuses to tunnel to hosts that are not emulated.
 	Offline bool
 	Logger  *slog.Logger
@@ -89,6 +93,7 @@ type Emulator struct {
 	vms        *dsvm.Fake
 	containers *aci.Fake
 	clusters   *batchai.Fake
+	hadoop     *hdinsight.Fake
 	aml        *aml.Service
 	arm        *arm.Engine
 	front      *front.Front
@@ -180,6 +185,9 @@ func (e *Emulator) build() error {
 	e.clusters = e.newClusters(cfg.Hardware)
 	e.containers = aci.New(aci.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "containers"),
 		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 1)), Hardware: cfg.Hardware, Network: e.network, Share: e.groupShare, Environment: cfg.Environment, Tenant: id.Tenant, Logger: e.log})
+	e.hadoop = hdinsight.New(hdinsight.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "hadoop"),
+		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 2)), Lifecycle: cfg.Lifecycle, Hardware: cfg.Hardware, Spark: cfg.Spark, Image: cfg.SparkImage,
+		Network: e.network, Storage: e.clusterStorage, Transport: e.front.Reach(), Logger: e.log})
 	if e.aml, err = aml.New(aml.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Blob: e.blob, Dir: filepath.Join(e.dir, "runs"),
 		Tenant: id.Tenant, Issue: e.authority.Issue, Verify: e.authority.Verify,
 		ARM: roundTripper(func(r *http.Request) (*http.Response, error) { return e.arm.Transport().RoundTrip(r) }), ARMToken: e.serviceToken, Web: e.front.Reach(),
@@ -188,7 +196,7 @@ func (e *Emulator) build() error {
 	}
 	if e.arm, err = arm.New(arm.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Tenant: id.Tenant,
 		Subscriptions: []arm.Subscription{{ID: id.Subscription, DisplayName: "lazulite"}},
-		Providers:     append(slices.Concat(passiveProviders(e.blob, id.Tenant), e.vms.Providers(), e.clusters.Providers()), e.containers.Provider(), e.aml.Provider()),
+		Providers:     append(slices.Concat(passiveProviders(e.blob, id.Tenant), e.vms.Providers(), e.clusters.Providers()), e.containers.Provider(), e.hadoop.Provider(), e.aml.Provider()),
 		Authenticate:  e.authenticate}); err != nil {
 		return err
 	}
@@ -252,6 +260,9 @@ func (e *Emulator) Open(ctx context.Context) error {
 	if err := e.containers.Open(ctx); err != nil {
 		return fmt.Errorf("emulator: container groups: %w", err)
 	}
+	if err := e.hadoop.Open(ctx); err != nil {
+		return fmt.Errorf("emulator: HDInsight: %w", err)
+	}
 	if left := engine.AdopterOf(e.engine); left != nil {
 		if err := left.Sweep(ctx); err != nil {
 			return fmt.Errorf("emulator: what an earlier emulator left: %w", err)
@@ -285,6 +296,9 @@ func (e *Emulator) Close(ctx context.Context) error {
 		}
 		if e.arm != nil {
 			errs = append(errs, e.arm.Close(ctx))
+		}
+		if e.hadoop != nil {
+			errs = append(errs, e.hadoop.Close(ctx))
 		}
 		if e.clusters != nil {
 			errs = append(errs, e.clusters.Close(ctx))

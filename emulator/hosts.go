@@ -31,12 +31,15 @@ func (e *Emulator) hosts() []front.Host {
 		{Pattern: "**.azureml.net", Handler: learning},
 		{Pattern: "**.azureml.ms", Handler: learning},
 		{Pattern: "azcliprod.blob.core.windows.net", Handler: http.HandlerFunc(e.serveAzBlobs)},
+		{Pattern: publicScripts, Handler: http.HandlerFunc(servePublicScript)},
 		{Pattern: "*.blob.core.windows.net", Handler: e.blob},
 		{Pattern: "*.file.core.windows.net", Handler: e.blob.FileHandler()},
 		// Websockets of containers' terminals, and the containers themselves.
 		{Pattern: "**.management." + aci.Domain, Handler: sockets},
 		{Pattern: "**." + aci.Domain, Dial: dial},
 		{Pattern: aci.Addresses, Dial: dial},
+		// The gateways of clusters, and their nodes' SSH.
+		{Pattern: "**.azurehdinsight.net", Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.hadoop.Gateway().ServeHTTP(w, r) }), Tunnel: e.dialCluster},
 		{Pattern: "localhost", Handler: http.HandlerFunc(e.serveLocal)},
 		{Pattern: "127.0.0.1", Handler: http.HandlerFunc(e.serveLocal)},
 		{Pattern: "[::1]", Handler: http.HandlerFunc(e.serveLocal)},
@@ -45,7 +48,7 @@ func (e *Emulator) hosts() []front.Host {
 	}
 	for _, name := range []string{"graph.windows.net", "graph.microsoft.com", "management.core.windows.net", "*.vault.azure.net",
 		"*.azurecr.io", "*.queue.core.windows.net", "*.table.core.windows.net", "*.dfs.core.windows.net",
-		"*.database.windows.net", "*.azurehdinsight.net", "**.services.visualstudio.com", "**.azure.com"} {
+		"*.database.windows.net", "**.services.visualstudio.com", "**.azure.com"} {
 		table = append(table, front.Host{Pattern: name})
 	}
 	return table

@@ -35,6 +35,8 @@ var allowed = map[string][]string{
 	"emulator/aml/serving":   {"emulator/aml/plane", "emulator/aml/mms", "emulator/aml/assets", "emulator/aml/execution", "emulator/blob", "emulator/store", "emulator/clock"},
 	"fakes/batchai":          {"fakes/batchai/pool", "emulator/arm", "emulator/engine", "emulator/sshd", "emulator/hardware", "emulator/clock"},
 	"fakes/batchai/pool":     {"emulator/engine", "emulator/sshd", "emulator/hardware", "emulator/clock"},
+	"fakes/hdinsight":        {"fakes/hdinsight/cluster", "emulator/arm", "emulator/engine", "emulator/sshd", "emulator/hardware", "emulator/clock"},
+	"fakes/hdinsight/*":      {"emulator/engine", "emulator/sshd", "emulator/hardware", "emulator/clock"},
 	"fakes/*":                {"emulator/arm", "emulator/engine", "emulator/sshd", "emulator/hardware", "emulator/clock"},
 	"emulator":               {"emulator/*", "fakes/*"},
 	"conformance":            {"conformance/*"},
@@ -59,6 +61,8 @@ var confined = []struct{ library, to, reason string }{
 	{"github.com/Azure/azure-sdk-for-go", "cmd", "only the command looks for the user's own login to Azure"},
 	{"github.com/go-openapi", "conformance/openapi", "documents are read and answers held against them in one place"},
 	{"github.com/onsi", "conformance", "a test framework has no place in the emulator"},
+	{"github.com/Azure/go-autorest", "clients", "it is a client's, of an SDK that is no longer kept"},
+	{"github.com/Azure/azure-sdk-for-go/services", "clients", "it is a client, to test with"},
 	{"github.com/spf13/cobra", "cmd", "flags are read in main alone"},
 }
 

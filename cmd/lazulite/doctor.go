@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lazulite.dev/emulator"
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/engine/docker"
 	"lazulite.dev/emulator/hardware"
@@ -67,7 +68,7 @@ func (m *Main) doctorCommand() *cobra.Command {
 func (m *Main) examine(ctx context.Context) []finding {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	return []finding{m.examineEmulator(ctx), m.examinePython(ctx), m.examineConda(ctx), m.examineSSH(), m.examineFolder(), m.examineDocker(ctx), examineGPU()}
+	return []finding{m.examineEmulator(ctx), m.examinePython(ctx), m.examineConda(ctx), m.examineSSH(), m.examineMPI(), m.examineFolder(), m.examineDocker(ctx), m.examineSpark(), examineGPU()}
 }
 
 func (m *Main) examineEmulator(ctx context.Context) finding {
@@ -133,6 +134,16 @@ func (m *Main) examineSSH() finding {
 	return f
 }
 
+func (m *Main) examineMPI() finding {
+	f := finding{Name: "Open MPI", For: "distributed jobs of Batch AI on nodes that are processes of this host; nodes in Docker have it"}
+	path, err := exec.LookPath("mpirun")
+	f.OK, f.Detail = err == nil, path
+	if err != nil {
+		f.Detail, f.Mend = "no mpirun on PATH", "apt-get install openmpi-bin"
+	}
+	return f
+}
+
 func (m *Main) examineFolder() finding {
 	f := finding{Name: "data folder", For: "state that outlives the emulator", Detail: m.dir()}
 	parent := m.dir()
@@ -170,6 +181,22 @@ func (m *Main) examineDocker(ctx context.Context) finding {
 	default:
 		f.Detail, f.Mend = "no engine answers", "apt-get install docker.io && service docker start"
 	}
+	return f
+}
+
+func (m *Main) examineSpark() finding {
+	f := finding{Name: "spark", For: "HDInsight clusters", Mend: "lazulite spark install"}
+	spark, hadoop, err := emulator.FindSpark(m.sparkDir())
+	if err != nil {
+		f.Detail = "none in " + m.sparkDir()
+		return f
+	}
+	f.Detail = "Spark " + spark + ", YARN " + hadoop
+	if _, err := exec.LookPath("java"); err != nil {
+		f.Detail, f.Mend = f.Detail+", but no Java", "apt-get install openjdk-17-jre-headless"
+		return f
+	}
+	f.OK, f.Mend = true, ""
 	return f
 }
 

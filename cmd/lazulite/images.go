@@ -71,7 +71,7 @@ func (m *Main) openImages(cmd *cobra.Command, f *imageFlags) (*docker.Images, er
 func (m *Main) imagesBuildCommand(f *imageFlags) *cobra.Command {
 	var base, ca, on, requirements string
 	var run []string
-	var quiet bool
+	var quiet, spark bool
 	var epoch int64
 	cmd := &cobra.Command{
 		Use: "build", Short: "Build the base image, or one with dependencies on it", Args: cobra.NoArgs,
@@ -108,7 +108,10 @@ same content is taken as it is.`,
 				_, err = fmt.Fprintln(m.Stdout, name)
 				return err
 			}
-			b := docker.Base{From: base, CA: ca, UV: true}
+			b := docker.Base{Name: docker.BaseImage, From: base, CA: ca, UV: true}
+			if spark {
+				b.Name, b.Packages = sparkImage, []string{"openjdk-17-jre-headless"}
+			}
 			if epoch != 0 {
 				b.Epoch = time.Unix(epoch, 0)
 			}
@@ -119,7 +122,7 @@ same content is taken as it is.`,
 			if err != nil {
 				return err
 			}
-			if _, err = fmt.Fprintf(m.Stdout, "%s from %s, %d MB, in %.1f s\n%s\n", docker.BaseImage, img.Source, img.Size/1e6, time.Since(started).Seconds(), img.ID); err != nil {
+			if _, err = fmt.Fprintf(m.Stdout, "%s from %s, %d MB, in %.1f s\n%s\n", b.Name, img.Source, img.Size/1e6, time.Since(started).Seconds(), img.ID); err != nil {
 				return err
 			}
 			// Simulated GPUs are wanted of few machines: without a compiler the rest goes on.
@@ -133,6 +136,7 @@ same content is taken as it is.`,
 	fl.StringVar(&base, "base", "", "image to build the base image on, such as ubuntu:24.04 (default: this machine's packages)")
 	fl.StringVar(&ca, "ca", defaultCA(), "bundle of certificates that the image trusts; empty: its own")
 	fl.Int64Var(&epoch, "epoch", 0, "SOURCE_DATE_EPOCH of a base image from packages (default: that of the newest package list)")
+	fl.BoolVar(&spark, "spark", false, "build "+sparkImage+" instead, the base image with a Java, which the nodes of HDInsight clusters run")
 	fl.StringVar(&on, "on", "", "image to build dependencies on (default: the base image)")
 	fl.StringVar(&requirements, "requirements", "", "pip's requirements file to build an image with")
 	fl.StringArrayVar(&run, "run", nil, "shell command to build an image with; may be given more than once")

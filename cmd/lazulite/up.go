@@ -84,7 +84,7 @@ func (m *Main) config(ctx context.Context, f upFlags, logger *slog.Logger) (emul
 		return emulator.Config{}, err
 	}
 	return emulator.Config{Listen: f.listen, Also: f.also, Seed: f.seed, Lifecycle: f.lifecycle, Faults: f.faults, Offline: f.offline, Environment: m.machineEnv(), Logger: logger,
-		StandIn: standIn, Hardware: host,
+		StandIn: standIn, Hardware: host, Spark: m.sparkDir(), SparkImage: sparkImage,
 		MakeEngine: func(dir string) (engine.Engine, error) { return m.pickEngine(ctx, f, logger, dir) }}, nil
 }
 

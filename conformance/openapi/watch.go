@@ -1,9 +1,11 @@
 package openapi
 
 import (
+	"bufio"
 	"bytes"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"sort"
@@ -133,7 +135,7 @@ func (w *Watch) Handler(next http.Handler) http.Handler {
 		c := &copying{ResponseWriter: rw, status: http.StatusOK}
 		url := *r.URL
 		next.ServeHTTP(c, r)
-		if c.body.Len() <= maxBody {
+		if c.body.Len() <= maxBody && !c.taken {
 			w.See(Exchange{Method: r.Method, URL: &url, Status: c.status, Header: rw.Header(), Body: c.body.Bytes()})
 		}
 	})
@@ -144,6 +146,14 @@ type copying struct {
 	http.ResponseWriter
 	status int
 	body   bytes.Buffer
+	taken  bool // its connection; what is answered then isn't seen here
+}
+
+// Hijack implements http.Hijacker.
+func (c *copying) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffered, err := http.NewResponseController(c.ResponseWriter).Hijack()
+	c.taken = err == nil
+	return conn, buffered, err
 }
 
 func (c *copying) WriteHeader(status int) {

@@ -7,7 +7,7 @@ import (
 )
 
 // LRO says how a verb answers when the work goes on afterwards.
-// Headers are templates over {base} {subscription} {resourceGroup} {provider} {location} {id} {name} {operation} {version}.
+// Headers are templates over {base} {subscription} {resourceGroup} {provider} {location} {id} {parent} {name} {operation} {version}.
 type LRO struct {
 	Status int  // 0: 200 or 201 by whether it is new (DELETE, PATCH and actions: 200)
 	NoBody bool // the answer is empty
@@ -56,7 +56,7 @@ func (l LRO) check() error {
 	return nil
 }
 
-var lroNames = []string{"base", "subscription", "resourceGroup", "provider", "location", "id", "name", "operation", "version"}
+var lroNames = []string{"base", "subscription", "resourceGroup", "provider", "location", "id", "parent", "name", "operation", "version"}
 
 func lroVars(value func(name string) string) *strings.Replacer {
 	pairs := make([]string, 0, 2*len(lroNames))
@@ -88,6 +88,8 @@ func expand(template string, base, version, operation, location string, id ID) s
 			return normalLocation(location)
 		case "id":
 			return (&url.URL{Path: id.String()}).EscapedPath()
+		case "parent":
+			return (&url.URL{Path: id.Parent().String()}).EscapedPath()
 		case "name":
 			return url.PathEscape(id.Name())
 		case "operation":

@@ -100,7 +100,8 @@ type Type struct {
 	AdmitDelete func(ctx context.Context, v View, c Call, r *Resource) error
 	// Reconciler drives the resource after the write; nil: it is Succeeded at once.
 	Reconciler Reconciler
-	// Actions by name: POST {id}/{name}. A name may be a pattern: "containers/{container}/exec".
+	// Actions by name: POST {id}/{name}. A name may be a pattern:
+	// "containers/{container}/exec", and begin with another method: "DELETE scriptActions/{script}".
 	Actions map[string]Action
 	// Reads by name: GET {id}/{name}, such as "instanceView"; patterns as with Actions.
 	Reads map[string]Read
@@ -123,7 +124,7 @@ type States struct{ Creating, Updating, Deleting, Succeeded, Failed, Canceled st
 // Read answers GET {id}/{name}. A status of 0 is 200.
 type Read func(ctx context.Context, v View, c Call, r *Resource) (status int, body any, err error)
 
-// Action answers POST {id}/{name}.
+// Action answers POST {id}/{name}, or the method that its name begins with.
 type Action struct {
 	LRO LRO
 	// Sync does it now and returns the body (nil: empty) and the status (0: 200).
@@ -137,6 +138,8 @@ type Action struct {
 	ReadOnly bool
 	// Absent calls Sync for a resource that does not exist too; r then has the ID alone.
 	Absent bool
+	// List takes an array as the request's body, where others take an object.
+	List bool
 }
 
 var defaultStates = States{Creating: "Creating", Updating: "Updating", Deleting: "Deleting", Succeeded: "Succeeded", Failed: "Failed", Canceled: "Canceled"}
@@ -148,7 +151,7 @@ type typeInfo struct {
 	short    string // name without the namespace
 	folded   string
 	states   States
-	actions  []pattern[Action]
+	actions  map[string][]pattern[Action] // by method
 	reads    []pattern[Read]
 	// kind picks the few rules that the resource manager's own types have.
 	kind typeKind
@@ -238,7 +241,7 @@ func newTypeInfo(p *providerInfo, t Type) (*typeInfo, error) {
 	if !ok || short == "" || !strings.EqualFold(namespace, p.Namespace) {
 		return nil, fmt.Errorf("arm: type %q is not in the namespace %s", t.Name, p.Namespace)
 	}
-	ti := &typeInfo{Type: t, provider: p, short: short, folded: strings.ToLower(t.Name), states: defaultStates}
+	ti := &typeInfo{Type: t, provider: p, short: short, folded: strings.ToLower(t.Name), states: defaultStates, actions: map[string][]pattern[Action]{}}
 	if s := t.States; s != nil {
 		for _, f := range []struct {
 			to   *string
@@ -260,7 +263,13 @@ func newTypeInfo(p *providerInfo, t Type) (*typeInfo, error) {
 		if a.Begin != nil && t.Reconciler == nil {
 			return nil, fmt.Errorf("arm: type %s: action %s has Begin, but the type has no Reconciler", t.Name, name)
 		}
-		ti.actions = append(ti.actions, newPattern(name, a))
+		method, path, other := strings.Cut(name, " ")
+		if !other {
+			method, path = http.MethodPost, name
+		}
+		p := newPattern(path, a)
+		p.text = name
+		ti.actions[method] = append(ti.actions[method], p)
 	}
 	for name, r := range t.Reads {
 		ti.reads = append(ti.reads, newPattern(name, r))
@@ -301,9 +310,9 @@ func (t *typeInfo) allow(collection bool) []string {
 	return out
 }
 
-// action finds an action by the path below the resource.
-func (t *typeInfo) action(rest []string) (a Action, name string, vars map[string]string, ok bool) {
-	return find(t.actions, rest)
+// action finds an action by method and the path below the resource.
+func (t *typeInfo) action(method string, rest []string) (a Action, name string, vars map[string]string, ok bool) {
+	return find(t.actions[method], rest)
 }
 
 func (t *typeInfo) read(rest []string) (r Read, name string, vars map[string]string, ok bool) {
@@ -321,13 +330,14 @@ func newPattern[T any](text string, value T) pattern[T] {
 	return pattern[T]{text: text, segs: strings.Split(strings.Trim(text, "/"), "/"), value: value}
 }
 
+// find prefers a pattern that has fewer captures: one path may fit "extensions/clustermonitoring" and "extensions/{name}".
 func find[T any](patterns []pattern[T], path []string) (value T, text string, vars map[string]string, ok bool) {
 	for _, p := range patterns {
-		if vars, ok := match(p.segs, path); ok {
-			return p.value, p.text, vars, true
+		if v, fits := match(p.segs, path); fits && (!ok || len(v) < len(vars)) {
+			value, text, vars, ok = p.value, p.text, v, true
 		}
 	}
-	return value, "", nil, false
+	return value, text, vars, ok
 }
 
 func match(segs, path []string) (map[string]string, bool) {

@@ -45,6 +45,16 @@ var regions = []region{
 // normalLocation is the one spelling of a location: "East US 2" is eastus2.
 func normalLocation(s string) string { return fold(strings.ReplaceAll(s, " ", "")) }
 
+// DisplayName is a location as people write it, "East US 2" for eastus2; one that is unknown as it is.
+func DisplayName(location string) string {
+	for _, r := range regions {
+		if r.name == normalLocation(location) {
+			return r.display
+		}
+	}
+	return location
+}
+
 func regionNames() []string {
 	out := make([]string, len(regions))
 	for i, r := range regions {

@@ -324,27 +324,20 @@ func (x *exchange) ancestors(t *typeInfo, id ID) error {
 
 // below is an action, a read, or nothing.
 func (x *exchange) below(t *typeInfo, id ID, rest []string) error {
-	action, actionName, actionVars, isAction := t.action(rest)
+	action, actionName, actionVars, isAction := t.action(x.r.Method, rest)
 	read, _, readVars, isRead := t.read(rest)
-	var allow []string
-	if isRead {
-		allow = append(allow, http.MethodGet)
-	}
-	if isAction {
-		allow = append(allow, http.MethodPost)
-	}
-	switch {
-	case allow == nil:
+	isRead = isRead && x.r.Method == http.MethodGet
+	if !isRead && !isAction {
+		if allow := t.allowBelow(rest); allow != nil {
+			return errMethod(x.r.Method, allow)
+		}
 		return errType(t.provider.Namespace, t.short+"/"+rest[0], x.version)
-	case isRead && x.r.Method == http.MethodGet, isAction && x.r.Method == http.MethodPost:
-	default:
-		return errMethod(x.r.Method, allow)
 	}
 	if err := x.ancestors(t, id); err != nil {
 		return err
 	}
 	ent := x.e.index.get(id.Key())
-	if x.r.Method == http.MethodPost {
+	if isAction {
 		if ent == nil && !action.Absent {
 			return t.notFound(id)
 		}
@@ -362,6 +355,20 @@ func (x *exchange) below(t *typeInfo, id ID, rest []string) error {
 	}
 	x.send(status, body)
 	return nil
+}
+
+// allowBelow are the methods of a path below a resource; nil if there is no such path.
+func (t *typeInfo) allowBelow(rest []string) []string {
+	var allow []string
+	if _, _, _, ok := t.read(rest); ok {
+		allow = append(allow, http.MethodGet)
+	}
+	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		if _, _, _, ok := t.action(method, rest); ok {
+			allow = append(allow, method)
+		}
+	}
+	return allow
 }
 
 // subscription checks that the engine has it.

@@ -498,7 +498,7 @@ func (x *exchange) act(t *typeInfo, id ID, a Action, name string, vars map[strin
 		return err
 	}
 	if len(strings.TrimSpace(string(body))) > 0 {
-		if _, err := decodeBody(body); err != nil {
+		if err := a.checkBody(body); err != nil {
 			return err
 		}
 	} else {
@@ -529,6 +529,16 @@ func (x *exchange) act(t *typeInfo, id ID, a Action, name string, vars map[strin
 		return err
 	}
 	return x.answer(p)
+}
+
+// checkBody refuses what is not JSON, or not of the kind that the action takes.
+func (a Action) checkBody(body []byte) error {
+	if a.List {
+		// In an object it meets the same parser, and its words.
+		body = append(append([]byte(`{"value":`), body...), '}')
+	}
+	_, err := decodeBody(body)
+	return err
 }
 
 func (x *exchange) acceptAction(t *typeInfo, id ID, a Action, name string, call Call) (p *pending, done bool, err error) {

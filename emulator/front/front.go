@@ -77,6 +77,9 @@ type Host struct {
 	// Dial, instead of a Handler, connects to what really listens behind the host's
 	// ports, whichever they are: a CONNECT is a tunnel there, a request is passed on.
 	Dial func(ctx context.Context, name, port string) (net.Conn, error)
+	// Tunnel, beside a Handler, connects a CONNECT to any other port, as of SSH;
+	// nil: that is no business of ours.
+	Tunnel func(ctx context.Context, name, port string) (net.Conn, error)
 	// Only are the paths that the Handler answers; all others are fetched from the
 	// real host, or refused if Offline. Empty: every path is the Handler's.
 	Only []string

@@ -108,6 +108,9 @@ func (f *Front) proxied(name, port string) (Host, bool) {
 	if !ok || h.Handler == nil || h.Dial != nil || port == "443" || port == "80" || f.own(name, port) {
 		return h, ok
 	}
+	if h.Tunnel != nil {
+		return Host{Pattern: h.Pattern, Dial: h.Tunnel}, true
+	}
 	return Host{}, false
 }
 

@@ -86,7 +86,7 @@ func TestRefusals(t *testing.T) {
 		status              int
 		code, message       string
 	}{
-		{"bad region", "PUT " + groups + "x", body("westus", "eastus2"), 400, "LocationNotAvailableForResourceType", "westus,eastus,westeurope,northeurope,westus2,southeastasia"},
+		{"bad region", "PUT " + groups + "x", body("westus", "brazilsouth"), 400, "LocationNotAvailableForResourceType", "westus,eastus,westeurope,northeurope,westus2,southeastasia"},
 		{"cpu over the limit", "PUT " + groups + "x", body(`"cpu":0.5`, `"cpu":5`), 409, "ServiceUnavailable", "Resource requested: '5' CPU '0.5' GB memory 'Linux' OS"},
 		{"memory over the limit", "PUT " + groups + "x", body(`"memoryInGB":0.5`, `"memoryInGB":15`), 409, "ServiceUnavailable", "'15' GB memory"},
 		{"no cpu", "PUT " + groups + "x", body(`"cpu":0.5,`, ``), 400, "ResourceSomeRequestsNotSpecified", "'Cpu'"},

@@ -56,7 +56,7 @@ type source struct {
 	// FileServer is the id of the disk.
 	FileServer string `json:",omitempty"`
 	Command    string `json:",omitempty"`
-	// Within is the subscription and group in which Command finds file servers.
+	// Subscription in which Command finds file servers.
 	Subscription string `json:",omitempty"`
 }
 
@@ -92,9 +92,9 @@ func (f *Fake) volumes(ctx context.Context, v arm.View, kind, target string, m *
 		if err != nil {
 			return nil, err
 		}
-		share, directory, err := shareOf(s.AzureFileURL, s.AccountName)
-		if err != nil {
-			return nil, propertyRefused(kind, at+".azureFileUrl", s.AzureFileURL, err.Error())
+		share, directory, ok := shareOf(s.AzureFileURL, s.AccountName)
+		if !ok {
+			return nil, propertyRefused(kind, at+".azureFileUrl", s.AzureFileURL, "is not a URL of an Azure File Share of the account "+s.AccountName+".")
 		}
 		if err := add(at, s.RelativeMountPath, source{Place: &Place{Account: s.AccountName, Key: key, Name: share}, Directory: directory}); err != nil {
 			return nil, err
@@ -149,16 +149,14 @@ func vaultRefused(kind, at string) *arm.Error {
 }
 
 // shareOf takes a share's URL apart: https://ACCOUNT.file.core.windows.net/SHARE[/DIRECTORY].
-func shareOf(raw, account string) (share, directory string, err error) {
+func shareOf(raw, account string) (share, directory string, ok bool) {
 	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" {
-		return "", "", fmt.Errorf("is not a URL of an Azure File Share.")
+	if err != nil {
+		return "", "", false
 	}
 	share, directory, _ = strings.Cut(strings.Trim(u.Path, "/"), "/")
-	if share == "" || !strings.HasPrefix(strings.ToLower(u.Host), strings.ToLower(account)+".file.") || directory != "" && !filepath.IsLocal(directory) {
-		return "", "", fmt.Errorf("is not a URL of an Azure File Share of the account %s.", account)
-	}
-	return share, directory, nil
+	ok = share != "" && account != "" && strings.HasPrefix(strings.ToLower(u.Host), strings.ToLower(account)+".file.") && (directory == "" || filepath.IsLocal(directory))
+	return share, directory, ok
 }
 
 // mount is the pool's way to a volume's files.
@@ -240,9 +238,8 @@ func (f *Fake) command(ctx context.Context, s source) (source, error) {
 		}
 		return s, fmt.Errorf("mount.nfs: %s can't be reached: only file servers of Batch AI are emulated", from)
 	case kind == "cifs":
-		account, _, ok := strings.Cut(strings.TrimPrefix(from, "//"), ".file.")
-		share, directory, err := shareOf("https:"+from, account)
-		if ok && err == nil {
+		account, _, _ := strings.Cut(strings.TrimPrefix(from, "//"), ".file.")
+		if share, directory, ok := shareOf("https:"+from, account); ok {
 			return source{Place: &Place{Account: account, Key: options["password"], Name: share}, Directory: directory}, nil
 		}
 		return s, fmt.Errorf("mount.cifs: %s can't be reached: only Azure File Shares are emulated", from)

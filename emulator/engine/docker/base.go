@@ -46,6 +46,10 @@ func quote(s string) string { return `"` + strings.NewReplacer(`\`, `\\`, `"`, `
 
 // Base says how to build the base image.
 type Base struct {
+	// Name of the image; empty: BaseImage.
+	Name string
+	// Packages that it has besides those of every base image.
+	Packages []string
 	// From is an image to build it on, ubuntu:18.04 say, which is pulled if it
 	// is not here. Empty: Debian's or Ubuntu's packages as this host gets them, by mmdebstrap.
 	From string
@@ -63,6 +67,8 @@ type Base struct {
 	Progress io.Writer
 }
 
+func (b Base) packages() []string { return append(slices.Clone(packages), b.Packages...) }
+
 // ErrNoBuilder says that this machine can't build a base image, and what it lacks.
 var ErrNoBuilder = errors.New("docker: no way to build the base image")
 
@@ -71,6 +77,9 @@ var ErrNoBuilder = errors.New("docker: no way to build the base image")
 func (i *Images) BuildBase(ctx context.Context, b Base) (Image, error) {
 	if b.Progress == nil {
 		b.Progress = io.Discard
+	}
+	if b.Name == "" {
+		b.Name = BaseImage
 	}
 	var err error
 	if b.From != "" {
@@ -86,11 +95,11 @@ func (i *Images) BuildBase(ctx context.Context, b Base) (Image, error) {
 		return Image{}, err
 	}
 	for _, img := range all {
-		if slices.Contains(img.Names, BaseImage) {
+		if slices.Contains(img.Names, b.Name) {
 			return img, nil
 		}
 	}
-	return Image{}, fmt.Errorf("%w: %s was built and is not there", engine.ErrNoImage, BaseImage)
+	return Image{}, fmt.Errorf("%w: %s was built and is not there", engine.ErrNoImage, b.Name)
 }
 
 // buildOn builds it by docker build on an image of Ubuntu or Debian.
@@ -114,12 +123,12 @@ func (i *Images) buildOn(ctx context.Context, b Base) error {
 		lines = append(lines, "COPY ca.crt /tmp/ca.crt")
 	}
 	lines = append(lines,
-		"RUN apt-get "+strings.Join(aptOptions(ctx), " ")+" update && apt-get install -y --no-install-recommends "+strings.Join(packages, " ")+
+		"RUN apt-get "+strings.Join(aptOptions(ctx), " ")+" update && apt-get install -y --no-install-recommends "+strings.Join(b.packages(), " ")+
 			" && { "+strings.ReplaceAll(clientScript, "\n", "; ")+"; } && rm -rf /var/lib/apt/lists/* && sh /tmp/finish / && rm -f /tmp/finish /tmp/ca.crt")
 	lines = append(lines, instructions(b.From)...)
 	lines = append(lines, "ENV DEBIAN_FRONTEND=")
 	files["Dockerfile"] = []byte(strings.Join(lines, "\n") + "\n")
-	return i.build(ctx, files, BaseImage, b.Progress)
+	return i.build(ctx, files, b.Name, b.Progress)
 }
 
 // bootstrap builds it from packages, with no image to begin with.
@@ -172,12 +181,12 @@ func (i *Images) bootstrap(ctx context.Context, b Base) error {
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(b.Progress, "building %s from the packages of %s\n", BaseImage, suite)
+	_, _ = fmt.Fprintf(b.Progress, "building %s from the packages of %s\n", b.Name, suite)
 	if err := cmd.Start(); err != nil {
 		return err
 	}
 	// The name is given only to what is whole.
-	repo, tag, _ := strings.Cut(BaseImage, ":")
+	repo, tag, _ := strings.Cut(b.Name, ":")
 	r, failed := i.daemon.api.ImageImport(ctx, client.ImageImportSource{Source: out, SourceName: "-"}, repo+"-unfinished",
 		client.ImageImportOptions{Tag: tag, Message: "lazulite base image of " + suite, Changes: instructions(suite)})
 	if failed == nil {
@@ -196,7 +205,7 @@ func (i *Images) bootstrap(ctx context.Context, b Base) error {
 	if failed != nil {
 		return wrong("importing the base image", failed)
 	}
-	if _, err := i.daemon.api.ImageTag(ctx, client.ImageTagOptions{Source: unfinished, Target: BaseImage}); err != nil {
+	if _, err := i.daemon.api.ImageTag(ctx, client.ImageTagOptions{Source: unfinished, Target: b.Name}); err != nil {
 		return wrong("naming the base image", err)
 	}
 	return nil

@@ -84,6 +84,7 @@ func TestDocker(t *testing.T) {
 		if s := r.done("dies"); s.State != pool.JobFailed || errorCode(s) != "NodeLost" {
 			t.Errorf("%+v", s)
 		}
+		t.Logf("%+v", r.job("dies").Errors)
 		r.await("an unusable node", time.Minute, func() bool { return counts(r.cluster("c")) == "2 idle 1 unusable" })
 		if err := r.SetScale("c", manual(2, "")); err != nil {
 			t.Fatal(err)

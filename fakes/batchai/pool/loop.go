@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"container/heap"
 	"context"
 	"fmt"
 	"hash/fnv"
@@ -108,7 +107,7 @@ func (c *cluster) step() (next time.Time, over bool) {
 	defer c.mu.Unlock()
 	now := c.pool.cfg.Clock.Now()
 	for len(c.alarms) > 0 && !c.alarms[0].at.After(now) {
-		heap.Pop(&c.alarms).(alarm).ring()
+		c.alarms.pop().ring()
 	}
 	v := c.view(now)
 	if capacity := v.Capacity(); len(c.held) > 0 && capacity > c.heldAt {
@@ -166,59 +165,6 @@ func compareJobs(a, b JobView) int {
 		return 1
 	}
 	return 0
-}
-
-// batch is what one step changes: written in one go, and then begun.
-type batch struct {
-	cluster *cluster
-	now     time.Time
-	entries []entry
-	begin   []func()
-	notes   []Change
-}
-
-func (b *batch) record(e entry) { b.entries = append(b.entries, e) }
-
-func (b *batch) node(n *node) {
-	b.record(record(kindNode, n.rec.ID, n.rec))
-	b.note("")
-}
-
-func (b *batch) job(j *job) {
-	b.record(record(kindStatus, j.spec.ID, j.rec))
-	b.note(j.spec.ID)
-}
-
-func (b *batch) self() {
-	b.record(record(kindCluster, b.cluster.spec.ID, b.cluster.rec))
-	b.note("")
-}
-
-func (b *batch) note(job string) {
-	n := Change{Cluster: b.cluster.spec.ID, Job: job}
-	if !slices.Contains(b.notes, n) {
-		b.notes = append(b.notes, n)
-	}
-}
-
-// commit writes, and begins only what is written.
-func (b *batch) commit() {
-	c := b.cluster
-	if len(b.entries) > 0 && c.broken == nil {
-		if err := c.pool.journal.append(b.entries...); err != nil {
-			c.broken = err
-			c.rec.Errors = append(c.rec.Errors, Error{Code: "InternalError", Message: "The cluster's state can't be kept: " + err.Error()})
-			c.pool.cfg.Logger.Error("a cluster's state can't be kept: it stands still", "cluster", c.spec.ID, "error", err)
-		}
-	}
-	if c.broken == nil {
-		for _, f := range b.begin {
-			f()
-		}
-	}
-	for _, n := range b.notes {
-		c.pool.changes.note(n)
-	}
 }
 
 // apply makes the decisions so.
@@ -303,39 +249,6 @@ func (c *cluster) allocate(b *batch) {
 	c.count[Allocating]++
 	b.node(n)
 	b.begin = append(b.begin, n.open)
-}
-
-// start gives a job its nodes. That it may begin is written before it does (job.begun).
-func (c *cluster) start(s Start, b *batch) {
-	j := c.pool.lookup(s.Job)
-	c.dequeue(s.Job)
-	j.rec.Nodes = s.Nodes
-	j.nodes = nil
-	for _, id := range s.Nodes {
-		n := c.nodes[id]
-		n.job = j
-		j.nodes = append(j.nodes, n)
-		c.set(n, Running, b)
-	}
-	j.become(JobRunning, b.now)
-	j.rec.Started, j.rec.Waiting, j.rec.Begun = b.now, "", false
-	j.rec.Attempts++
-	b.job(j)
-	b.begin = append(b.begin, func() { j.open(false) })
-	c.limit(j)
-}
-
-// limit sets when a job that runs has run for too long.
-func (c *cluster) limit(j *job) {
-	limit, attempt := j.spec.limit(), j.rec.Attempts
-	c.alarm(j.rec.Started.Add(limit), func() {
-		if j.rec.State != JobRunning || j.rec.Attempts != attempt {
-			return
-		}
-		b := &batch{cluster: c, now: c.pool.cfg.Clock.Now()}
-		c.stop(j, stopped{Err: Error{Code: "JobTimedOut", Message: fmt.Sprintf("The job was terminated: it ran for longer than its maxWallClockTime of %v.", limit)}}, b)
-		b.commit()
-	})
 }
 
 // set a node's state, and keep account of it.
@@ -483,28 +396,4 @@ func (c *cluster) status() ClusterStatus {
 		s.Errors = append(s.Errors, n.rec.Errors...)
 	}
 	return s
-}
-
-// alarm rings at a time, under the cluster's lock.
-func (c *cluster) alarm(at time.Time, ring func()) {
-	heap.Push(&c.alarms, alarm{at, ring})
-}
-
-type alarm struct {
-	at   time.Time
-	ring func()
-}
-
-type alarms []alarm
-
-func (a alarms) Len() int           { return len(a) }
-func (a alarms) Less(i, j int) bool { return a[i].at.Before(a[j].at) }
-func (a alarms) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
-func (a *alarms) Push(x any)        { *a = append(*a, x.(alarm)) }
-func (a *alarms) Pop() any {
-	old := *a
-	x := old[len(old)-1]
-	old[len(old)-1] = alarm{}
-	*a = old[:len(old)-1]
-	return x
 }

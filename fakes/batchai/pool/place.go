@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"lazulite.dev/emulator/engine"
 )
@@ -234,6 +235,9 @@ func (l *limited) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// How long after its processes a container's end may be told.
+const endLimit = 3 * time.Second
+
 // clear ends all that the job left on a place; true: nothing of it runs any more.
 func (l *launch) clear(ctx context.Context, pl *place) bool {
 	if pl.container == nil {
@@ -247,10 +251,13 @@ func (l *launch) clear(ctx context.Context, pl *place) bool {
 		return true
 	}
 	exit, err := pl.container.(engine.Execer).Exec(ctx, engine.Exec{Command: []string{"/bin/sh", "-c", killer, "kill", l.mark}, User: "root", Dir: "/"})
-	if errors.Is(err, engine.ErrStopped) {
-		return true // it went with its node
-	}
 	if err != nil || exit.Code != 0 {
+		// It may have gone with its node, of which the engine hears a little later.
+		soon, cancel := context.WithTimeout(ctx, endLimit)
+		defer cancel()
+		if _, gone := pl.container.Wait(soon); gone == nil {
+			return true
+		}
 		l.pool.cfg.Logger.Error("a job's processes are not ended", "job", l.job.spec.ID, "node", pl.node.rec.ID, "code", exit.Code, "error", err)
 		return false
 	}

@@ -24,8 +24,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"lazulite.dev/emulator/clock"
@@ -96,10 +98,10 @@ type Pool struct {
 	ctx     context.Context // of all that runs; ends with Close
 	cancel  context.CancelFunc
 	running sync.WaitGroup
-	changes *changes
+	changes *changes // from Open on, as the journal
+	journal *journal
 
 	mu       sync.Mutex // of what follows; a cluster's own is never taken under it
-	journal  *journal
 	opened   bool
 	clusters map[string]*cluster
 	jobs     map[string]*job
@@ -160,9 +162,9 @@ func (p *Pool) Open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.changes = newChanges(p.cfg.Changed)
+	p.changes, p.journal = newChanges(p.cfg.Changed), journal
 	p.mu.Lock()
-	p.journal, p.opened = journal, true
+	p.opened = true
 	p.mu.Unlock()
 	if err := p.restore(ctx, entries); err != nil {
 		return errors.Join(err, p.Close(ctx))
@@ -185,14 +187,18 @@ func (p *Pool) Close(ctx context.Context) error {
 		return ctx.Err()
 	}
 	p.mu.Lock()
-	journal, changes := p.journal, p.changes
-	p.journal, p.changes, p.opened = nil, nil, false
+	opened := p.opened
+	p.opened = false
+	clusters := slices.Collect(maps.Values(p.clusters))
 	p.mu.Unlock()
-	if journal == nil {
+	if !opened {
 		return nil
 	}
-	changes.close()
-	return journal.close()
+	for _, c := range clusters {
+		c.shared.close(ctx, p.cfg.Logger)
+	}
+	p.changes.close()
+	return p.journal.close()
 }
 
 // Create makes a cluster. ErrExists if there is one of that ID.

@@ -29,7 +29,7 @@ type real struct {
 	cfg     pool.Config
 }
 
-func newReal(t *testing.T, e engine.Engine, dir string) *real {
+func newReal(t testing.TB, e engine.Engine, dir string) *real {
 	t.Helper()
 	r := &real{world: &world{t: t}, engine: e, dir: dir, volumes: filepath.Join(dir, "volumes"), notes: make(chan struct{}, 1)}
 	r.cfg = pool.Config{Engine: e, Dir: filepath.Join(dir, "pool"), Mount: folderMount(r.volumes), Folders: []string{r.volumes},
@@ -77,7 +77,8 @@ func (r *real) await(what string, limit time.Duration, so func() bool) {
 		case <-r.notes:
 		case <-tick.C:
 		case <-deadline:
-			r.t.Fatalf("%s: not in %v", what, limit)
+			c, _ := r.Cluster("c")
+			r.t.Fatalf("%s: not in %v; %s %v", what, limit, counts(c), c.Errors)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +18,16 @@ import (
 
 func TestMain(m *testing.M) {
 	if os.Getenv("POOL_TEST_VICTIM") == "" {
-		os.Exit(m.Run())
+		code := m.Run()
+		// Every goroutine belongs to a Pool or an engine that a test has closed.
+		for deadline := time.Now().Add(10 * time.Second); code == 0 && runtime.NumGoroutine() > 2; runtime.Gosched() {
+			if time.Now().After(deadline) {
+				buf := make([]byte, 1<<20)
+				fmt.Fprintf(os.Stderr, "goroutines are left:\n%s\n", buf[:runtime.Stack(buf, true)])
+				code = 1
+			}
+		}
+		os.Exit(code)
 	}
 	// The one that is killed: a test of itself, run for it alone.
 	os.Args = append(os.Args[:1], "-test.run=^TestVictim$")

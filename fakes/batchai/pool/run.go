@@ -141,6 +141,39 @@ func (c *cluster) forget(j *job) error {
 	return nil
 }
 
+// start gives a job its nodes. That it may begin is written before it does (job.begun).
+func (c *cluster) start(s Start, b *batch) {
+	j := c.pool.lookup(s.Job)
+	c.dequeue(s.Job)
+	j.rec.Nodes = s.Nodes
+	j.nodes = nil
+	for _, id := range s.Nodes {
+		n := c.nodes[id]
+		n.job = j
+		j.nodes = append(j.nodes, n)
+		c.set(n, Running, b)
+	}
+	j.become(JobRunning, b.now)
+	j.rec.Started, j.rec.Waiting, j.rec.Begun = b.now, "", false
+	j.rec.Attempts++
+	b.job(j)
+	b.begin = append(b.begin, func() { j.open(false) })
+	c.limit(j)
+}
+
+// limit sets when a job that runs has run for too long.
+func (c *cluster) limit(j *job) {
+	limit, attempt := j.spec.limit(), j.rec.Attempts
+	c.alarm(j.rec.Started.Add(limit), func() {
+		if j.rec.State != JobRunning || j.rec.Attempts != attempt {
+			return
+		}
+		b := &batch{cluster: c, now: c.pool.cfg.Clock.Now()}
+		c.stop(j, stopped{Err: Error{Code: "JobTimedOut", Message: fmt.Sprintf("The job was terminated: it ran for longer than its maxWallClockTime of %v.", limit)}}, b)
+		b.commit()
+	})
+}
+
 // stop tells a job to end, if it isn't at its end and was not told before. What
 // fails it has the last word over what would queue it again.
 func (c *cluster) stop(j *job, why stopped, b *batch) {

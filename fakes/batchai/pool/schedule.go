@@ -156,13 +156,13 @@ func (v View) clamp(n int) int {
 // queue needs or, if they are more, those that have not been idle for long.
 // Unusable nodes are made up for as long as somebody waits, and then let go.
 func (v View) evaluate(idle []NodeView, busy int) int {
-	most := v.Scale.Auto.Maximum
+	most, capacity := v.Scale.Auto.Maximum, v.Capacity()
 	needed := 0
 	for _, j := range v.Queue {
-		if j.Nodes <= v.Capacity() {
+		if j.Nodes <= capacity {
 			needed += j.Nodes
 		}
-		if needed >= most {
+		if busy+needed >= most {
 			break
 		}
 	}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lazulite.dev/emulator"
+)
+
+// sparkImage is the image of HDInsight clusters' nodes in containers.
+const sparkImage = "lazulite/spark:latest"
+
+// sparkDir is where Spark is for HDInsight clusters; containers have the cache too.
+func (m *Main) sparkDir() string {
+	if dir := m.Getenv("LAZULITE_SPARK"); dir != "" {
+		return dir
+	}
+	return filepath.Join(m.cacheDir(), "spark")
+}
+
+func (m *Main) sparkCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "spark", Short: "Apache Spark and Hadoop YARN, which HDInsight clusters run",
+		Long: `HDInsight clusters of the kinds spark and hadoop run the real Apache Spark on the real Hadoop YARN.
+They are got once, with pip and Maven, into the cache (or the folder LAZULITE_SPARK), and take a Java.`,
+	}
+	var again bool
+	install := &cobra.Command{
+		Use: "install", Short: "Get Spark (by pip) and YARN (by mvn), 420 MB", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			started := time.Now()
+			spark, hadoop, err := emulator.InstallSpark(cmd.Context(), m.sparkDir(), again, m.Stderr)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(m.Stdout, "Spark %s and YARN %s in %s, in %.1f s\n", spark, hadoop, m.sparkDir(), time.Since(started).Seconds())
+			return err
+		},
+	}
+	install.Flags().BoolVar(&again, "again", false, "get it again, where it is there already")
+	cmd.AddCommand(install)
+	return cmd
+}
