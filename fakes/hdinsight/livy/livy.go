@@ -30,6 +30,9 @@ import (
 	"lazulite.dev/emulator/engine"
 )
 
+// interfaceVersion is the release of Livy whose REST interface is served.
+const interfaceVersion = "0.7.1-incubating"
+
 // maxBody bounds a request.
 const maxBody = 4 << 20
 
@@ -139,6 +142,9 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) (int, any, error)
 		return s.serveBatches(w, r, path[1:])
 	case "sessions":
 		return s.serveSessions(w, r, path[1:])
+	case "version":
+		// By it clients choose how they speak: this is the release whose interface is served.
+		return http.StatusOK, map[string]string{"version": interfaceVersion, "user": "lazulite", "url": "", "branch": "", "revision": "", "date": ""}, nil
 	}
 	return 0, nil, refuse(http.StatusNotFound, "Not found")
 }

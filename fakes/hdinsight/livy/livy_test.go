@@ -267,6 +267,9 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s %s: %d %v, want %d %q", row.line, row.body, status, doc, row.status, row.msg)
 		}
 	}
+	if v := local.want(200, "GET /version", ""); v["version"] != "0.7.1-incubating" {
+		t.Errorf("the version is %v", v)
+	}
 	w := httptest.NewRecorder()
 	local.server.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/batches", strings.NewReader(`{"file":"/x.py"}`)))
 	if w.Code != 400 || !strings.Contains(w.Body.String(), "Missing Required Header for CSRF protection.") {
