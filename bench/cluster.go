@@ -12,23 +12,23 @@ import (
 // reads their figures.
 func clusters(r *report) {
 	for _, nodes := range []int{100, 1000, 10000} {
-		figures := benchmark("BenchmarkDrain/^"+strconv.Itoa(nodes)+"$", "1x")
+		figures := benchmark("./fakes/batchai/pool", "BenchmarkDrain/^"+strconv.Itoa(nodes)+"$", "1x")
 		if figures == nil {
 			return
 		}
 		r.add(fmt.Sprintf("simulated cluster of %d nodes drains %d jobs", nodes, 20*nodes),
 			fmt.Sprintf("%.1f s, %.0f jobs/s, peak %.0f MiB", figures["ns/op"]/1e9, figures["jobs/s"], figures["peak-MiB"]), "-", "-", "linear, < 1 GiB")
 	}
-	if f := benchmark("BenchmarkFirstLine", "15x"); f["docker-run-ms"] > 0 {
+	if f := benchmark("./fakes/batchai/pool", "BenchmarkFirstLine", "15x"); f["docker-run-ms"] > 0 {
 		reference := fmt.Sprintf("%.0f ms (docker run of the same command)", f["docker-run-ms"])
 		r.add("job submitted → first line of output, on a node in Docker", fmt.Sprintf("%.0f ms", f["node-ms"]), reference, fmt.Sprintf("%.2f×", f["node-ms"]/f["docker-run-ms"]), "≤ 1.5×")
 		r.add("the same in a container of the job's own", fmt.Sprintf("%.0f ms", f["container-ms"]), reference, fmt.Sprintf("%.2f×", f["container-ms"]/f["docker-run-ms"]), "≤ 1.5×")
 	}
 }
 
-// benchmark runs one of the pool's and gives its figures by their units; nil if it didn't run.
-func benchmark(name, times string) map[string]float64 {
-	out, err := exec.Command("go", "test", "-run", "^$", "-bench", name, "-benchtime", times, "./fakes/batchai/pool").Output()
+// benchmark runs one of a package's own and gives its figures by their units; nil if it didn't run.
+func benchmark(folder, name, times string) map[string]float64 {
+	out, err := exec.Command("go", "test", "-run", "^$", "-bench", name, "-benchtime", times, folder).Output()
 	if err != nil {
 		log.Printf("bench: %s: %v\n%s", name, err, out)
 		return nil

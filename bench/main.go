@@ -34,6 +34,7 @@ import (
 var (
 	binary = flag.String("binary", "bin/lazulite", "the emulator")
 	python = flag.String("python", "", "a Python with azureml 0.1.68; empty: the figures that need it are left out")
+	only   = flag.String("only", "", "a part alone, \"machines\"; empty: all")
 	long   = flag.Duration("for", 2*time.Second, "length of each turn of a throughput measurement")
 	serve  = flag.String("reference-server", "", "internal: serve these bytes on TLS")
 )
@@ -49,6 +50,11 @@ func main() {
 	check(err)
 	defer func() { _ = os.RemoveAll(dir) }()
 	report := &report{}
+	if *only == "machines" {
+		machines(report, dir)
+		report.print(os.Stdout)
+		return
+	}
 	start(report, dir)
 	e := launch(filepath.Join(dir, "data"))
 	defer e.stop()
@@ -57,9 +63,11 @@ func main() {
 	memory(report, e)
 	writes(report, filepath.Join(dir, "kill"))
 	clusters(report)
+	containerGroups(report)
 	if *python != "" {
 		clientRuns(report, e)
 	}
+	machines(report, dir)
 	report.print(os.Stdout)
 }
 
@@ -96,10 +104,10 @@ type emulator struct {
 }
 
 // launch starts the binary and waits for its word on a pipe.
-func launch(dir string) *emulator {
+func launch(dir string, flags ...string) *emulator {
 	r, w, err := os.Pipe()
 	check(err)
-	cmd := exec.Command(*binary, "up", "--data", dir, "--listen", "127.0.0.1:0", "--ready-fd", "3")
+	cmd := exec.Command(*binary, append([]string{"up", "--data", dir, "--listen", "127.0.0.1:0", "--ready-fd", "3"}, flags...)...)
 	cmd.ExtraFiles, cmd.Stderr = []*os.File{w}, os.Stderr
 	check(cmd.Start())
 	_ = w.Close()

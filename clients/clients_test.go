@@ -121,4 +121,6 @@ func tail(b []byte, n int) string {
 func TestSDK2018Workspace(t *testing.T) { python(t, sdk2018, "sdk2018_workspace.py") }
 func TestSDK2018Local(t *testing.T)     { python(t, sdk2018, "sdk2018_local.py") }
 func TestSDK2018VM(t *testing.T)        { python(t, sdk2018, "sdk2018_vm.py") }
+func TestSDK2018BatchAI(t *testing.T)   { python(t, sdk2018, "sdk2018_batchai.py") }
+func TestSDK2018ACI(t *testing.T)       { python(t, sdk2018, "sdk2018_aci.py") }
 func TestSDK2018Deploy(t *testing.T)    { python(t, sdk2018, "sdk2018_deploy.py") }

@@ -17,6 +17,7 @@ type fixtures struct {
 	workspace fixture[*workspace]
 	local     fixture[*localHost]
 	vm        fixture[*machine]
+	dsvm      fixture[*ordered]
 	gpu       fixture[gpuMachine]
 	aci       fixture[containerGroup]
 	batchAI   fixture[*batchAI]

@@ -52,7 +52,18 @@ func (s mountable) Container(ctx context.Context, account, key, container string
 	if err != nil {
 		return pool.Mounted{}, refusal(err)
 	}
-	return pool.Mounted{Dir: m.Dir(), Flush: m.Flush, Close: m.Close}, nil
+	kept := func(what func(context.Context) error) func(context.Context) error {
+		return func(ctx context.Context) error {
+			err := what(ctx)
+			if errors.Is(err, store.ErrNotFound) {
+				// Who deletes a container deletes what is still to be written to it.
+				s.e.log.Warn("a mounted container is gone", "account", account, "container", container)
+				return nil
+			}
+			return err
+		}
+	}
+	return pool.Mounted{Dir: m.Dir(), Flush: kept(m.Flush), Close: kept(m.Close)}, nil
 }
 
 // Files implements batchai.Storage.

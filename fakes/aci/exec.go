@@ -21,6 +21,7 @@ type session struct {
 	command   string // empty: it is attached to what the container prints
 	rows      uint16
 	cols      uint16
+	resized   chan [2]uint16
 	until     time.Time
 }
 

@@ -3,6 +3,7 @@ package aci
 import (
 	"context"
 	"crypto/subtle"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -19,6 +20,17 @@ const (
 	// passwordLimit is how long the first frame may take.
 	passwordLimit = 30 * time.Second
 	frameLimit    = 1 << 20
+)
+
+// channels is Kubernetes' subprotocol, in which the first byte of a frame names
+// its channel. A client that asks for it can change the size of its terminal,
+// for which the service's plain frames have no word.
+const channels = "v4.channel.k8s.io"
+
+const (
+	channelInput  = 0
+	channelOutput = 1
+	channelResize = 4
 )
 
 // ServeHTTP answers the websockets that exec and attach have promised: the
@@ -39,7 +51,7 @@ func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.attended.Add(1)
 	f.mu.Unlock()
 	defer f.attended.Done()
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true, Subprotocols: []string{channels}})
 	if err != nil {
 		return // it has been answered
 	}
@@ -102,6 +114,8 @@ func (s *session) serve(ctx context.Context, conn *websocket.Conn) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	typed, keys := io.Pipe()
+	s.resized = make(chan [2]uint16)
+	framed := conn.Subprotocol() == channels
 	reading := make(chan struct{})
 	go func() {
 		defer close(reading)
@@ -112,12 +126,17 @@ func (s *session) serve(ctx context.Context, conn *websocket.Conn) {
 				_ = keys.CloseWithError(io.EOF)
 				return
 			}
+			if framed {
+				if frame = s.channel(ctx, frame); frame == nil {
+					continue
+				}
+			}
 			if _, err := keys.Write(frame); err != nil && ctx.Err() != nil {
 				return
 			}
 		}
 	}()
-	screen := &screen{ctx: ctx, conn: conn}
+	screen := &screen{ctx: ctx, conn: conn, framed: framed}
 	if s.command == "" {
 		go func() { _, _ = io.Copy(io.Discard, typed) }()
 		_ = s.container.Logs(ctx, screen, true)
@@ -131,9 +150,29 @@ func (s *session) serve(ctx context.Context, conn *websocket.Conn) {
 	<-reading
 }
 
+// channel takes a frame of the subprotocol: what was typed, or nil.
+func (s *session) channel(ctx context.Context, frame []byte) []byte {
+	if len(frame) == 0 {
+		return nil
+	}
+	switch frame[0] {
+	case channelInput:
+		return frame[1:]
+	case channelResize:
+		var size struct{ Width, Height uint16 }
+		if json.Unmarshal(frame[1:], &size) == nil && size.Width > 0 && size.Height > 0 {
+			select {
+			case s.resized <- [2]uint16{size.Height, size.Width}:
+			case <-ctx.Done():
+			}
+		}
+	}
+	return nil
+}
+
 // run is the command, on a terminal of the size that was asked for.
 func (s *session) run(ctx context.Context, typed io.Reader, out io.Writer) {
-	tty := &engine.TTY{Term: "xterm", Rows: s.rows, Cols: s.cols}
+	tty := &engine.TTY{Term: "xterm", Rows: s.rows, Cols: s.cols, Resize: s.resized}
 	// The service starts one program, by its name alone.
 	_, err := s.container.(engine.Execer).Exec(ctx, engine.Exec{Command: []string{s.command}, Env: []string{"TERM=xterm"}, Stdin: typed, Stdout: out, TTY: tty})
 	if errors.Is(err, engine.ErrNotFound) {
@@ -143,12 +182,16 @@ func (s *session) run(ctx context.Context, typed io.Reader, out io.Writer) {
 
 // screen sends what a terminal shows as text, no character in two frames.
 type screen struct {
-	ctx  context.Context
-	conn *websocket.Conn
-	rest []byte // the beginning of a character
+	ctx    context.Context
+	conn   *websocket.Conn
+	framed bool
+	rest   []byte // the beginning of a character
 }
 
 func (s *screen) Write(p []byte) (int, error) {
+	if s.framed {
+		return len(p), s.conn.Write(s.ctx, websocket.MessageBinary, append([]byte{channelOutput}, p...))
+	}
 	data := append(s.rest, p...)
 	whole := len(data)
 	for i := max(0, len(data)-utf8.UTFMax+1); i < len(data); i++ {

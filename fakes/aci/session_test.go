@@ -35,14 +35,14 @@ func (s *service) read(name string) string {
 }
 
 // socket asks for a session and connects to it.
-func (s *service) socket(what, body string) (c *websocket.Conn, password string) {
+func (s *service) socket(what, body string, protocols ...string) (c *websocket.Conn, password string) {
 	s.Helper()
 	code, _, doc := s.do("POST "+what, body)
 	if code != 200 || !strings.HasPrefix(at(doc, "webSocketUri"), "wss://bridge-linux-01.westus.management.azurecontainer.io/") {
 		s.Fatalf("%s: %d %v", what, code, doc)
 	}
 	_, path, _ := strings.Cut(at(doc, "webSocketUri"), ".io")
-	c, _, err := websocket.Dial(s.Context(), strings.Replace(s.sockets.URL, "http", "ws", 1)+path, nil)
+	c, _, err := websocket.Dial(s.Context(), strings.Replace(s.sockets.URL, "http", "ws", 1)+path, &websocket.DialOptions{Subprotocols: protocols})
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -97,6 +97,15 @@ func TestExec(t *testing.T) {
 	s.say(c, "exit\n")
 	if _, err := s.hear(c, ""); websocket.CloseStatus(err) != websocket.StatusNormalClosure {
 		t.Errorf("at the end: %v", err)
+	}
+
+	// In Kubernetes' subprotocol the terminal's size can change.
+	c, password = s.socket(exec, shell, "v4.channel.k8s.io")
+	s.say(c, password)
+	s.say(c, "\x04"+`{"Width":91,"Height":17}`)
+	s.say(c, "\x00stty size; exit\n")
+	if got, _ := s.hear(c, ""); !strings.Contains(got, "17 91") || got[0] != 1 {
+		t.Errorf("after a change of size: %q", got)
 	}
 
 	c, password = s.socket(exec, `{"command":"ls -l"}`)

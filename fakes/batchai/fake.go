@@ -18,8 +18,10 @@ package batchai
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -149,6 +151,12 @@ func New(cfg Config) *Fake {
 func (f *Fake) Open(ctx context.Context) error {
 	if f.err != nil {
 		return f.err
+	}
+	// Nodes that are containers have these folders mounted, whatever comes to be in them.
+	for _, dir := range append([]string{f.diskFolder()}, f.cfg.Folders...) {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("batchai: %w", err)
+		}
 	}
 	return f.pool.Open(ctx)
 }

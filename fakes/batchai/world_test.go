@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"lazulite.dev/conformance/openapi/openapitest"
 	"lazulite.dev/emulator/arm"
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/store"
@@ -84,6 +85,7 @@ type service struct {
 	fake   *batchai.Fake
 	store  *store.Store
 	arm    *arm.Engine
+	way    http.RoundTripper
 }
 
 func newService(t *testing.T, change ...func(*batchai.Config)) *service {
@@ -121,6 +123,7 @@ func (s *service) open(change ...func(*batchai.Config)) {
 		Authenticate: func(*http.Request) error { return nil }}); err != nil {
 		s.Fatal(err)
 	}
+	s.way = openapitest.Transport(s, s.arm.Transport())
 	if err := errors.Join(s.fake.Open(s.Context()), s.arm.Open(s.Context())); err != nil {
 		s.Fatal(err)
 	}
@@ -186,7 +189,7 @@ func (s *service) do(line, body string) answer {
 		s.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/json")
-	res, err := s.arm.Transport().RoundTrip(r)
+	res, err := s.way.RoundTrip(r)
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -30,6 +30,7 @@ type manager struct {
 	orders  map[string]*order
 	placed  []string // ids of what was PUT, in order
 	hold    bool     // jobs stay queued
+	waiting string   // why
 	refuse  *execution.ARMError
 	changed chan struct{}
 }
@@ -50,9 +51,14 @@ func newManager(w *world) *manager {
 	m.env = []string{"PATH=" + os.Getenv("PATH"), "HTTPS_PROXY=" + w.proxy.URL, "SSL_CERT_FILE=" + w.cfg.BundleFile, "LANG=C.UTF-8"}
 	w.t.Cleanup(func() {
 		m.mu.Lock()
-		all := m.orders
+		var begun []*order
+		for _, o := range m.orders {
+			if o.state != "queued" {
+				begun = append(begun, o)
+			}
+		}
 		m.mu.Unlock()
-		for _, o := range all {
+		for _, o := range begun {
 			o.end()
 			<-o.stopped
 		}
@@ -109,6 +115,9 @@ func (m *manager) Do(_ context.Context, method, path, _ string, body, out any) e
 		}
 		answer = map[string]any{"properties": map[string]any{"provisioningState": "Succeeded",
 			"containers": []any{map[string]any{"properties": map[string]any{"instanceView": map[string]any{"currentState": state}}}}}}
+	case o.state == "queued" && m.waiting != "":
+		answer = map[string]any{"properties": map[string]any{"provisioningState": "succeeded", "executionState": o.state,
+			"executionInfo": map[string]any{"errors": []any{map[string]any{"code": "JobWaiting", "message": m.waiting}}}}}
 	default:
 		answer = map[string]any{"properties": map[string]any{"provisioningState": "succeeded", "executionState": o.state,
 			"executionInfo": map[string]any{"exitCode": o.code, "errors": []any{map[string]any{"code": "JobFailed", "message": "The job exited."}}}}}

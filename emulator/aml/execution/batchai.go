@@ -146,6 +146,9 @@ func (b *batchAI) look(ctx context.Context, id string) (Status, error) {
 		st.Phase = "preparing"
 	default:
 		st.Phase = "queued"
+		if info := p.ExecutionInfo; info != nil && len(info.Errors) > 0 {
+			st.Said = info.Errors[0].Message
+		}
 	}
 	return st, nil
 }

@@ -65,7 +65,7 @@ type Status struct {
 	LogsSent bool
 	// Inferred results stand behind those that the run itself reported.
 	Inferred bool
-	// Said is what a job that is gone printed last.
+	// Said is what a job that is gone printed last, or why one is queued.
 	Said string
 }
 

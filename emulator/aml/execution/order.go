@@ -50,6 +50,9 @@ const (
 	stagedFailure = "failure.json"
 )
 
+// patience is how long a run waits in a queue before its details tell why.
+const patience = 30 * time.Second
+
 // setupVariable is the secret variable by which an ordered run finds its control scripts.
 const setupVariable = "AZUREML_SETUP_URL"
 
@@ -172,7 +175,8 @@ func (d *orderDriver) Resume(ctx context.Context, j Job, h Handle) error {
 
 // Status implements Driver.
 func (d *orderDriver) Status(ctx context.Context, j Job, h Handle, report func(Status)) error {
-	for last := ""; ; {
+	last, since := "", d.clock.Now()
+	for told := false; ; {
 		st, err := d.orders.look(ctx, h.Order)
 		switch {
 		case armStatus(err) == http.StatusNotFound:
@@ -192,8 +196,12 @@ func (d *orderDriver) Status(ctx context.Context, j Job, h Handle, report func(S
 			if st.Phase == "queued" && last != "" {
 				j.Warn(ctx, "The run lost its nodes and waits in the cluster's queue again; it will start from the beginning.")
 			}
-			last = st.Phase
+			last, since, told = st.Phase, d.clock.Now(), false
 			report(st)
+		}
+		if st.Phase == "queued" && st.Said != "" && !told && d.clock.Now().Sub(since) >= patience {
+			told = true
+			j.Warn(ctx, "The run is still in the queue: "+st.Said)
 		}
 		t := d.clock.NewTimer(d.poll)
 		select {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lazulite.dev/emulator/aml/execution"
+	"lazulite.dev/emulator/clock"
 )
 
 // newOrdered is a world with a Batch AI cluster and container instances.
@@ -311,4 +312,31 @@ func TestOrderedRefusals(t *testing.T) {
 	if len(w.runs) != 0 {
 		t.Errorf("runs were made: %v", w.runs)
 	}
+}
+
+// A run that waits long tells why, once.
+func TestOrderedQueueReason(t *testing.T) {
+	w, m := newOrdered(t)
+	manual := clock.NewManual(time.Now())
+	w.close()
+	w.cfg.Clock = manual
+	w.open()
+	m.hold, m.waiting = true, "The job needs 3 nodes; the cluster has 2 at most."
+	id := w.submit(orderedConfig(t, "cluster"), map[string]string{"train.py": "pass"})
+	warned := func() bool { return len(w.warnings) > 0 }
+	waitFor(t, "warning", func() bool {
+		manual.Advance(time.Second)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return warned()
+	})
+	manual.Advance(time.Minute)
+	w.mu.Lock()
+	if len(w.warnings) != 1 || w.warnings[0].Message != "The run is still in the queue: The job needs 3 nodes; the cluster has 2 at most." {
+		t.Errorf("warnings %v", w.warnings)
+	}
+	if status := w.statuses[id]; status[len(status)-1] != "Queued" {
+		t.Errorf("statuses %v", status)
+	}
+	w.mu.Unlock()
 }

@@ -170,6 +170,9 @@ func (n *node) prepareFolders(ctx context.Context, kind string, spec *engine.Spe
 		spec.Mounts = append(spec.Mounts, engine.Mount{Source: v.Dir, Target: path.Join(lsRoot, "mounts", v.Path)})
 	}
 	for _, f := range p.cfg.Folders {
+		if err := os.MkdirAll(f, 0o700); err != nil {
+			return err
+		}
 		spec.Mounts = append(spec.Mounts, engine.Mount{Source: f, Target: f})
 	}
 	return nil

@@ -45,7 +45,6 @@ type nodeRecord struct {
 	Since       time.Time
 	Boots       int      // before this one
 	Port        int      `json:",omitempty"` // of its logins
-	OwnSSH      bool     `json:",omitempty"` // its container has an SSH server of its own
 	GPUs        []string `json:",omitempty"` // UUIDs of those that it has
 	Errors      []Error  `json:",omitempty"`
 }

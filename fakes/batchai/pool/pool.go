@@ -63,7 +63,8 @@ type Config struct {
 	// Mount makes a volume's files a folder of this host; nil: volumes are refused.
 	Mount func(ctx context.Context, v Volume) (Mounted, error)
 	// Folders of this host, absolute, below which the folders are that Mount gives:
-	// nodes that are containers see them, so that volumes can be mounted while they run.
+	// nodes that are containers see them, so that volumes can be mounted while they
+	// run. They are made if they are not there.
 	Folders []string
 	// Network is what containers need to reach emulated Azure; nil: nothing.
 	Network func(ctx context.Context) (env []string, mounts []engine.Mount, err error)

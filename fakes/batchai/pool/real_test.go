@@ -32,7 +32,7 @@ type real struct {
 func newReal(t testing.TB, e engine.Engine, dir string) *real {
 	t.Helper()
 	r := &real{world: &world{t: t}, engine: e, dir: dir, volumes: filepath.Join(dir, "volumes"), notes: make(chan struct{}, 1)}
-	r.cfg = pool.Config{Engine: e, Dir: filepath.Join(dir, "pool"), Mount: folderMount(r.volumes), Folders: []string{r.volumes},
+	r.cfg = pool.Config{Engine: e, Dir: filepath.Join(dir, "pool"), Mount: folderMount(r.volumes), Folders: []string{r.volumes, filepath.Join(dir, "more")},
 		Lifecycles:  map[string]pool.Lifecycle{"fast": {"evaluate": {Delay: 50 * time.Millisecond}, "idle": {Delay: time.Minute}}},
 		Hardware:    hardware.New(hardware.Config{GPUs: func() ([]hardware.GPU, error) { return nil, nil }}),
 		Environment: []string{"PATH=" + os.Getenv("PATH")},
@@ -355,4 +355,30 @@ func TestProcess(t *testing.T) {
 	if s := r.done("image"); s.State != pool.JobSucceeded || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "runs on this host instead of in a container of ubuntu") {
 		t.Errorf("%+v", s)
 	}
+	t.Run("an unusable node is mended by target 0 and back", func(t *testing.T) {
+		r.create(pool.Cluster{ID: "mend", Scale: manual(1, ""), Volumes: []pool.Volume{volume("data", "data")}, Setup: &pool.Setup{CommandLine: "test -e $AZ_BATCHAI_MOUNT_ROOT/data/mended"}})
+		j := task("mended", 1, shell("echo well"))
+		j.Cluster = "mend"
+		r.submit(j)
+		r.await("an unusable node", time.Minute, func() bool {
+			return counts(r.cluster("mend")) == "1 unusable" && strings.Contains(r.job("mended").Waiting, "unusable")
+		})
+		if err := os.WriteFile(filepath.Join(r.volumes, "data", "mended"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if s := r.cluster("mend"); counts(s) != "1 unusable" || len(s.Errors) != 1 || s.Errors[0].Code != "NodeSetupFailed" {
+			t.Errorf("%s %+v", counts(s), s.Errors)
+		}
+		for target, want := range []string{"", "1 idle"} {
+			if err := r.SetScale("mend", manual(target, "")); err != nil {
+				t.Fatal(err)
+			}
+			r.await(fmt.Sprintf("target %d", target), time.Minute, func() bool {
+				return counts(r.cluster("mend")) == want && (target == 0 || r.job("mended").Done())
+			})
+		}
+		if s := r.job("mended"); s.State != pool.JobSucceeded || r.output("mended", "stdout.txt") != "well\n" {
+			t.Errorf("%+v", s)
+		}
+	})
 }
