@@ -35,7 +35,7 @@ var allowed = map[string][]string{
 	"emulator/aml/serving":   {"emulator/aml/plane", "emulator/aml/mms", "emulator/aml/assets", "emulator/aml/execution", "emulator/blob", "emulator/store", "emulator/clock"},
 	"fakes/batchai":          {"fakes/batchai/pool", "emulator/arm", "emulator/engine", "emulator/sshd", "emulator/hardware", "emulator/clock"},
 	"fakes/batchai/pool":     {"emulator/engine", "emulator/sshd", "emulator/hardware", "emulator/clock"},
-	"fakes/hdinsight":        {"fakes/hdinsight/cluster", "emulator/arm", "emulator/engine", "emulator/sshd", "emulator/hardware", "emulator/clock"},
+	"fakes/hdinsight":        {"fakes/hdinsight/cluster", "fakes/hdinsight/livy", "emulator/arm", "emulator/engine", "emulator/sshd", "emulator/hardware", "emulator/clock"},
 	"fakes/hdinsight/*":      {"emulator/engine", "emulator/sshd", "emulator/hardware", "emulator/clock"},
 	"fakes/*":                {"emulator/arm", "emulator/engine", "emulator/sshd", "emulator/hardware", "emulator/clock"},
 	"emulator":               {"emulator/*", "fakes/*"},
