@@ -37,6 +37,7 @@ func (f *Fake) Provider() arm.Provider {
 			},
 		}},
 		Queries: []arm.Query{
+			{Method: http.MethodGet, Pattern: "operations", Versions: versions, Do: f.listOperations},
 			{Method: http.MethodGet, Pattern: "locations/{location}/usages", Versions: versions, Do: f.usages},
 			{Method: http.MethodGet, Pattern: "locations/{location}/capabilities", Versions: versions, Do: f.capabilities},
 			{Method: http.MethodGet, Pattern: "locations/{location}/cachedImages", Versions: versions, Do: f.cachedImages},
