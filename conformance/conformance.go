@@ -62,7 +62,8 @@ type Config struct {
 
 	// Targets limits the specs labelled target:… to these ("local", "vm"); empty is all.
 	Targets []string `json:"targets" env:"AMLC_TARGETS"`
-	// Labels is a Ginkgo label filter, such as "core && !slow"; empty is all.
+	// Labels is a Ginkgo label filter, such as "core && !slow"; empty is all. A
+	// requirement's id is a label too: "/^core.group/" has those of resource groups.
 	Labels string `json:"labels" env:"AMLC_LABELS"`
 	// Python starts Python 3 for runs, here and on the VM.
 	Python string `json:"python" env:"AMLC_PYTHON"`

@@ -89,6 +89,7 @@ func groupSpecs() []spec {
 		}},
 		{"core.group.delete", func(s *session) {
 			g := s.newGroup()
+			inside := s.accountIn(g)
 			r := s.do(wire.Request{Method: http.MethodDelete, URL: g, Version: versionResources})
 			s.status(r, http.StatusAccepted, http.StatusOK)
 			if r.Status == http.StatusAccepted && r.Header.Get("Location") == "" {
@@ -97,8 +98,12 @@ func groupSpecs() []spec {
 			s.done(r)
 			s.refused(s.get(g, versionResources), http.StatusNotFound, "ResourceGroupNotFound")
 			s.client.Untrack(g)
+			s.client.Untrack(inside)
 			r = s.do(wire.Request{Method: http.MethodDelete, URL: g, Version: versionResources})
 			s.refused(r, http.StatusNotFound, "ResourceGroupNotFound")
+			// A group of that name begins empty.
+			s.status(s.create(g, versionResources, map[string]any{"location": s.cfg.Location}), http.StatusCreated)
+			s.refused(s.get(inside, versionStorage), http.StatusNotFound, "ResourceNotFound")
 		}},
 		{"core.operation.retry-after", func(s *session) {
 			g := s.newGroup()

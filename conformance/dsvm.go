@@ -226,7 +226,8 @@ func dsvmSpecs() []spec {
 			o := s.ordered()
 			vm := s.path("Compute", "virtualMachines/none"+random())
 			r := s.create(vm, versionCompute, s.vmBody("Standard_Nothing_v9", o.nic, "conformer", "Aa1-"+random()+random(), "", dsvmImage))
-			s.refused(r, http.StatusBadRequest)
+			s.refused(r, http.StatusBadRequest, "InvalidParameter")
+			s.Expect(r.Text("error", "target")).To(gomega.Equal("vmSize"), r.String())
 			s.status(s.get(vm, versionCompute), http.StatusNotFound)
 		}},
 		{"dsvm.delete", func(s *session) {
