@@ -207,6 +207,10 @@ func workspaceSpecs() []spec {
 			s.Expect(r.Text("properties", "description")).To(gomega.Equal("words"), r.String())
 			s.Expect(r.Text("properties", "friendlyName")).To(gomega.Equal("friend"), r.String())
 			s.text(r, "properties", "storageAccount")
+			s.status(s.send(http.MethodPatch, w.path, versionWorkspace, map[string]any{"properties": map[string]string{"description": "other words"}}), http.StatusOK)
+			r = s.get(w.path, versionWorkspace)
+			s.Expect(r.Text("properties", "description")).To(gomega.Equal("other words"), r.String())
+			s.Expect(r.Text("properties", "friendlyName")).To(gomega.Equal("friend"), "a PATCH of one property changed another: "+r.String())
 		}},
 		{"aml.workspace.discovery", func(s *session) {
 			w := s.workspace()

@@ -71,6 +71,8 @@ type Config struct {
 	SSH SSH `json:"ssh"`
 	// VMSize of the machine that the suite creates.
 	VMSize string `json:"vmSize" env:"AMLC_VM_SIZE"`
+	// HDInsightSize of the nodes of the cluster that the suite creates.
+	HDInsightSize string `json:"hdinsightSize" env:"AMLC_HDINSIGHT_SIZE"`
 	// GPUSize of the machine that the suite creates for the label gpu, and where that size is sold.
 	GPUSize     string `json:"gpuSize" env:"AMLC_GPU_SIZE"`
 	GPULocation string `json:"gpuLocation" env:"AMLC_GPU_LOCATION"`
@@ -129,6 +131,7 @@ func NewConfig() Config {
 		Workspace:     "conform",
 		Python:        "python3",
 		VMSize:        "Standard_D2_v2",
+		HDInsightSize: "Standard_D3_v2",
 		GPUSize:       "Standard_NC6",
 		GPULocation:   "eastus",
 		SSH:           SSH{Port: 22},
@@ -151,7 +154,7 @@ func (c Config) check() (Config, error) {
 	d := NewConfig()
 	for _, f := range []struct{ have, def *string }{
 		{&c.ResourceGroup, &d.ResourceGroup}, {&c.Location, &d.Location}, {&c.Workspace, &d.Workspace},
-		{&c.Python, &d.Python}, {&c.VMSize, &d.VMSize}, {&c.GPUSize, &d.GPUSize}, {&c.GPULocation, &d.GPULocation},
+		{&c.Python, &d.Python}, {&c.VMSize, &d.VMSize}, {&c.HDInsightSize, &d.HDInsightSize}, {&c.GPUSize, &d.GPUSize}, {&c.GPULocation, &d.GPULocation},
 	} {
 		if *f.have == "" {
 			*f.have = *f.def

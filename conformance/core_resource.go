@@ -82,6 +82,7 @@ func resourceSpecs() []spec {
 			s.provider("Microsoft.Storage")
 			path := s.group() + "-absent/providers/Microsoft.Storage/storageAccounts/conform" + random()
 			s.refused(s.create(path, versionStorage, accountBody(s.cfg.Location)), http.StatusNotFound, "ResourceGroupNotFound")
+			s.refused(s.get(path, versionStorage), http.StatusNotFound, "ResourceGroupNotFound")
 		}},
 		{"core.resource.locationless", func(s *session) {
 			s.provider("Microsoft.Storage")

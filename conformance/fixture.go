@@ -21,6 +21,8 @@ type fixtures struct {
 	gpu       fixture[gpuMachine]
 	aci       fixture[containerGroup]
 	batchAI   fixture[*batchAI]
+	serving   fixture[webService]
+	hdinsight fixture[sparkCluster]
 	providers map[string]fixture[struct{}]
 	dirs      []string
 }

@@ -227,6 +227,12 @@ func (e *Emulator) serviceToken(ctx context.Context) (string, error) {
 		AppID: serviceAppID, ObjectID: serviceAppID, Expires: e.cfg.Clock.Now().Add(time.Hour)})
 }
 
+// ExpiredToken is a token of the identity for the resource manager that was good an hour ago.
+func (e *Emulator) ExpiredToken(ctx context.Context) (string, error) {
+	return e.authority.Issue(ctx, aad.Claims{Audience: aad.AudienceManagement, Tenant: e.identity.Tenant,
+		AppID: e.identity.ClientID, Expires: e.cfg.Clock.Now().Add(-time.Hour)})
+}
+
 func (e *Emulator) authenticate(r *http.Request) error {
 	_, err := e.authority.VerifyRequest(r, aad.AudienceManagement, aad.AudienceARM)
 	var refused *aad.Error
