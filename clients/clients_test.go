@@ -44,9 +44,13 @@ func (c client) bin(t *testing.T) string {
 	return bin
 }
 
-func up(t *testing.T) *emulator.Emulator {
+func up(t *testing.T, change ...func(*emulator.Config)) *emulator.Emulator {
 	t.Helper()
-	e, err := emulator.New(emulator.Config{Dir: t.TempDir(), Environment: hostEnv("PATH"), Around: openapitest.Around(t)})
+	cfg := emulator.Config{Dir: t.TempDir(), Environment: hostEnv("PATH"), Around: openapitest.Around(t)}
+	for _, c := range change {
+		c(&cfg)
+	}
+	e, err := emulator.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,11 +91,11 @@ func hostEnv(names ...string) []string {
 	return env
 }
 
-func python(t *testing.T, c client, script string) {
+func python(t *testing.T, c client, script string, change ...func(*emulator.Config)) {
 	t.Helper()
 	bin := c.bin(t)
 	t.Parallel()
-	e := up(t)
+	e := up(t, change...)
 	path, err := filepath.Abs(filepath.Join("testdata", script))
 	if err != nil {
 		t.Fatal(err)
@@ -117,4 +121,6 @@ func tail(b []byte, n int) string {
 func TestSDK2018Workspace(t *testing.T) { python(t, sdk2018, "sdk2018_workspace.py") }
 func TestSDK2018Local(t *testing.T)     { python(t, sdk2018, "sdk2018_local.py") }
 func TestSDK2018VM(t *testing.T)        { python(t, sdk2018, "sdk2018_vm.py") }
+func TestSDK2018BatchAI(t *testing.T)   { python(t, sdk2018, "sdk2018_batchai.py") }
+func TestSDK2018ACI(t *testing.T)       { python(t, sdk2018, "sdk2018_aci.py") }
 func TestSDK2018Deploy(t *testing.T)    { python(t, sdk2018, "sdk2018_deploy.py") }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lazulite.dev/emulator"
 )
 
 var mgmt = client{"LAZULITE_MGMT", "mgmt"}
@@ -37,4 +39,20 @@ func TestGoSDK(t *testing.T) {
 	if err != nil || !strings.HasSuffix(strings.TrimSpace(string(out)), "ok") {
 		t.Fatalf("%v\n%s", err, tail(out, 12000))
 	}
+}
+
+// TestMgmtLivy has PyPI's livy use a cluster's Livy, on the Spark that `lazulite spark install` got.
+func TestMgmtLivy(t *testing.T) {
+	spark := os.Getenv("LAZULITE_SPARK")
+	if spark == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			t.Skip(err)
+		}
+		spark = filepath.Join(cache, "lazulite", "spark")
+	}
+	if _, err := os.Stat(filepath.Join(spark, "spark")); err != nil {
+		t.Skip("no Spark on this machine: lazulite spark install gets it (LAZULITE_SPARK names it elsewhere)")
+	}
+	python(t, mgmt, "mgmt_livy.py", func(c *emulator.Config) { c.Spark = spark })
 }

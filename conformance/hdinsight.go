@@ -81,14 +81,14 @@ func (s *session) workers(c sparkCluster) int {
 
 func hdinsightSpecs() []spec {
 	return []spec{
-		{"hdinsight.password", func(s *session) {
+		{"hdinsight.cluster.password", func(s *session) {
 			s.provider("Microsoft.HDInsight")
 			account, key := s.clusterStorage()
 			path := s.group() + "/providers/Microsoft.HDInsight/clusters/weak" + random()
 			s.refused(s.create(path, versionHDInsight, s.clusterBody(account, key, "weak", "Bb2!"+random(), 1)), http.StatusBadRequest)
 			s.status(s.get(path, versionHDInsight), http.StatusNotFound)
 		}},
-		{"hdinsight.storage", func(s *session) {
+		{"hdinsight.cluster.storage", func(s *session) {
 			s.provider("Microsoft.HDInsight")
 			account, _ := s.clusterStorage()
 			wrong := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 64)))
@@ -96,7 +96,7 @@ func hdinsightSpecs() []spec {
 			s.refused(s.create(path, versionHDInsight, s.clusterBody(account, wrong, "Aa1!"+random()+random(), "Bb2!"+random(), 1)), http.StatusBadRequest)
 			s.status(s.get(path, versionHDInsight), http.StatusNotFound)
 		}},
-		{"hdinsight.create", func(s *session) {
+		{"hdinsight.cluster.create", func(s *session) {
 			c := s.sparkCluster()
 			r := s.get(c.path, versionHDInsight)
 			s.status(r, http.StatusOK)
@@ -108,15 +108,15 @@ func hdinsightSpecs() []spec {
 				}
 			}
 		}},
-		{"hdinsight.gateway", func(s *session) {
+		{"hdinsight.cluster.gateway", func(s *session) {
 			c := s.sparkCluster()
 			s.status(s.gateway(c, "/api/v1/clusters/"+c.name, c.password), http.StatusOK)
 			for _, wrong := range []string{"", c.password + "x", c.sshPassword} {
 				s.status(s.gateway(c, "/api/v1/clusters/"+c.name, wrong), http.StatusUnauthorized)
 			}
 		}},
-		{"hdinsight.nodes", func(s *session) { s.Expect(s.workers(s.sparkCluster())).To(gomega.Equal(2), "the cluster's workers") }},
-		{"hdinsight.resize", func(s *session) {
+		{"hdinsight.cluster.nodes", func(s *session) { s.Expect(s.workers(s.sparkCluster())).To(gomega.Equal(2), "the cluster's workers") }},
+		{"hdinsight.cluster.resize", func(s *session) {
 			c := s.sparkCluster()
 			resize := func(n int) *wire.Response {
 				return s.send(http.MethodPost, c.path+"/roles/workernode/resize", versionHDInsight, map[string]int{"targetInstanceCount": n})
@@ -128,7 +128,7 @@ func hdinsightSpecs() []spec {
 			s.done(r)
 			s.Expect(s.workers(c)).To(gomega.Equal(1))
 		}},
-		{"hdinsight.delete", func(s *session) {
+		{"hdinsight.cluster.delete", func(s *session) {
 			c := s.sparkCluster()
 			r := s.do(wire.Request{Method: http.MethodDelete, URL: c.path, Version: versionHDInsight})
 			s.status(r, http.StatusOK, http.StatusAccepted)

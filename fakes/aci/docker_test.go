@@ -104,6 +104,39 @@ func TestGroupOfTwo(t *testing.T) {
 	}
 }
 
+// What holds the network of several is killed: the whole group begins anew, as its policy says.
+func TestLostNetwork(t *testing.T) {
+	s := newService(t, "docker", t.TempDir())
+	if end := s.create("pair", strings.Replace(one("Always", "exec sleep 600"), `"containers":[`, `"containers":[`+item("other", "exec sleep 600")+`,`, 1)); end != "Succeeded" {
+		t.Fatal(end)
+	}
+	var pause string
+	for _, name := range s.containersOf("pair") {
+		if !strings.Contains(name, "-main-") && !strings.Contains(name, "-other-") {
+			pause = name
+		}
+	}
+	if out, err := exec.Command("docker", "kill", pause).CombinedOutput(); err != nil {
+		t.Fatal(err, string(out))
+	}
+	s.until("both run again", func() bool {
+		_, _, doc := s.do("GET "+groups+"pair", "")
+		for i := range 2 {
+			c := fmt.Sprintf("properties.containers.%d.properties.instanceView.", i)
+			if at(doc, c+"restartCount") != "1" || at(doc, c+"currentState.state") != "Running" {
+				return false
+			}
+		}
+		return true
+	})
+	if got := s.show("pair", "properties.instanceView.events"); !strings.Contains(got, "SandboxChanged") {
+		t.Errorf("events: %s", got)
+	}
+	if n := len(s.containersOf("pair")); n != 3 {
+		t.Errorf("%d containers", n)
+	}
+}
+
 func TestOutOfMemory(t *testing.T) {
 	s := newService(t, "docker", t.TempDir())
 	if end := s.create("oom", strings.Replace(one("Never", `exec python3 -c 'b"x" * (300 << 20)'`), `"memoryInGB":0.5`, `"memoryInGB":0.1`, 1)); end != "Succeeded" {

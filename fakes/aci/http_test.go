@@ -256,6 +256,9 @@ func TestQueries(t *testing.T) {
 			t.Errorf("%s: %d %s", line, code, got)
 		}
 	}
+	if code, _, doc := s.do("GET /providers/Microsoft.ContainerInstance/operations", ""); code != 200 || !strings.Contains(at(doc, "value"), "containerGroups/containers/exec/action") {
+		t.Errorf("operations: %d %v", code, doc)
+	}
 	if _, _, doc := s.do("GET "+sub+"/providers/Microsoft.ContainerInstance/locations/westus/cachedImages", ""); at(doc, "value.0.image") != "lazulite/base" {
 		t.Errorf("cachedImages: %v", doc)
 	}

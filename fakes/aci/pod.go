@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"lazulite.dev/emulator/arm"
 	"lazulite.dev/emulator/engine"
@@ -158,9 +159,49 @@ func (p *pod) live(ctx context.Context, members []*member, done chan struct{}) {
 			p.fake.cfg.Logger.Error("taking a container group's network down", "group", p.file.Order.Name, "error", err)
 		}
 	}()
-	if !p.prepare(ctx) {
-		return
+	for p.prepare(ctx) && !p.together(ctx, members) && ctx.Err() == nil {
+		// Their network has gone, and they with it: all begin anew, those that may.
+		if err := p.takeDown(ctx); err != nil {
+			p.fake.cfg.Logger.Error("taking a container group's network down", "group", p.file.Order.Name, "error", err)
+			return
+		}
 	}
+}
+
+// together runs the members until they have ended, or the container that holds
+// their network has: false, with none of them left.
+func (p *pod) together(ctx context.Context, members []*member) (whole bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var watching sync.WaitGroup
+	var lost atomic.Bool
+	p.mu.Lock()
+	sandbox := p.sandbox
+	p.mu.Unlock()
+	if sandbox != nil {
+		watching.Go(func() {
+			if _, err := sandbox.Wait(ctx); ctx.Err() != nil {
+				return
+			} else if err != nil {
+				p.fake.cfg.Logger.Warn("a container group's network", "group", p.file.Order.Name, "error", err)
+			}
+			lost.Store(true)
+			p.note(normal, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+			p.mu.Lock()
+			p.end = endStop
+			p.mu.Unlock()
+			cancel()
+		})
+	}
+	defer func() {
+		cancel()
+		watching.Wait()
+		if whole = !lost.Load(); !whole {
+			p.mu.Lock()
+			p.end = endSuspend
+			p.mu.Unlock()
+		}
+	}()
 	for _, m := range members {
 		if m.initial && !m.live(ctx) {
 			return
@@ -180,6 +221,7 @@ func (p *pod) live(ctx context.Context, members []*member, done chan struct{}) {
 	if over {
 		p.record(func(f *podFile) { f.Finished = true })
 	}
+	return
 }
 
 // halt ends the life, if there is one, and waits until nothing of it is left.

@@ -2,6 +2,7 @@ package aci
 
 import (
 	"encoding/json"
+	"net/http"
 
 	"lazulite.dev/emulator/arm"
 )
@@ -30,7 +31,7 @@ func (f *Fake) render(c arm.Call, r *arm.Resource) (any, error) {
 	}
 	g.ProvisioningState = r.State
 	if !c.List {
-		f.look(p, r, &g)
+		f.look(c, p, r, &g)
 	}
 	if arm.CompareVersions(c.Version, "2019-12-01") >= 0 {
 		if g.SKU == "" {
@@ -47,10 +48,10 @@ func (f *Fake) render(c arm.Call, r *arm.Resource) (any, error) {
 }
 
 // look fills the instance views in.
-func (f *Fake) look(p private, r *arm.Resource, g *groupProperties) {
+func (f *Fake) look(c arm.Call, p private, r *arm.Resource, g *groupProperties) {
 	pod := f.known(p.ID)
-	if pod == nil || !pod.begun(p.Generation) {
-		// Accepted, and not begun.
+	if pod == nil || !pod.begun(p.Generation) || c.Method == http.MethodPut && r.State == "Pending" {
+		// Accepted, and, as far as that answer says, not begun.
 		g.InstanceView = &groupView{State: "Pending"}
 		return
 	}

@@ -29,6 +29,7 @@ import (
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/hardware"
 	"lazulite.dev/fakes/hdinsight/cluster"
+	"lazulite.dev/fakes/hdinsight/livy"
 )
 
 // Config of a Fake.
@@ -72,6 +73,9 @@ type Fake struct {
 	// epoch tells what this Fake began from what one before it did.
 	epoch string
 	dice  sync.Mutex // of cfg.Rand
+
+	livyLock sync.Mutex
+	livys    map[string]*livy.Server // by the cluster's id; nil when closed
 }
 
 // New checks the Config; what is wrong with it Open says.
@@ -88,7 +92,7 @@ func New(cfg Config) *Fake {
 	if cfg.Lifecycle == "" {
 		cfg.Lifecycle = "fast"
 	}
-	f := &Fake{cfg: cfg, epoch: fmt.Sprintf("%016x", rand.Uint64())}
+	f := &Fake{livys: map[string]*livy.Server{}, cfg: cfg, epoch: fmt.Sprintf("%016x", rand.Uint64())}
 	f.err = f.build()
 	return f
 }
@@ -129,7 +133,7 @@ func (f *Fake) Close(ctx context.Context) error {
 	if f.fleet == nil {
 		return nil
 	}
-	return f.fleet.Close(ctx)
+	return errors.Join(f.closeLivys(ctx), f.fleet.Close(ctx))
 }
 
 // newID is a GUID by the Fake's own dice, so that a seed repeats it.

@@ -57,6 +57,7 @@ type service struct {
 func (f *Fake) services() []service {
 	return []service{
 		{"/api/v1", f.serveAmbari},
+		{"/livy", f.serveLivy},
 		{"/yarnui", f.serveYARN},
 		{"/ws/v1/cluster", func(w http.ResponseWriter, r *http.Request, c *cluster.Cluster, rest string) {
 			f.serveYARN(w, r, c, "/ws/v1/cluster"+rest)

@@ -123,6 +123,9 @@ func (f clusterReconciler) perform(ctx context.Context, step string, r *arm.Reso
 	c := f.fleet.Cluster(n.ID)
 	switch step {
 	case "delete":
+		if err := f.closeLivy(ctx, c.Spec().ID); err != nil {
+			return err
+		}
 		return c.Remove(ctx)
 	case "create":
 		if f.fails(step) {

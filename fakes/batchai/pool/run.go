@@ -56,8 +56,7 @@ type outcome struct {
 	exit *int
 	errs []Error
 	// unsure says that something of it may run on: its nodes are not to be used again.
-	unsure   bool
-	warnings []string
+	unsure bool
 }
 
 func (j Job) limit() time.Duration {
@@ -216,16 +215,16 @@ func (j *job) open(resume bool) {
 	})
 }
 
-// begun has it known that something of the job may have begun, before it does.
-// An error says that it must not begin.
-func (j *job) begun(ctx context.Context) error {
+// begun has it known that something of the job may have begun, before it does,
+// and what is not as on Azure. An error says that it must not begin.
+func (j *job) begun(ctx context.Context, warnings []string) error {
 	c := j.cluster
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	j.rec.Begun = true
+	j.rec.Begun, j.rec.Warnings = true, warnings
 	return c.pool.journal.append(record(kindStatus, j.spec.ID, j.rec))
 }
 
@@ -242,11 +241,6 @@ func (c *cluster) finish(j *job, o outcome) {
 	}
 	b := &batch{cluster: c, now: p.cfg.Clock.Now()}
 	j.rec.Errors = append(j.rec.Errors, o.errs...)
-	for _, w := range o.warnings {
-		if !slices.Contains(j.rec.Warnings, w) {
-			j.rec.Warnings = append(j.rec.Warnings, w)
-		}
-	}
 	j.rec.ExitCode = o.exit
 	why := j.rec.Stop
 	switch {

@@ -14,7 +14,7 @@ import (
 // the job's own LAZULITE_SIM_* variables say. What it prints is on its volumes,
 // if its output is to be there.
 func (j *job) simulate(ctx context.Context, master *node) outcome {
-	if err := j.begun(ctx); err != nil {
+	if err := j.begun(ctx, nil); err != nil {
 		return asOutcome(ctx, err)
 	}
 	var out bytes.Buffer

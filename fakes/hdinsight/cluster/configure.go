@@ -136,6 +136,7 @@ func (h *hadoop) yarnSite() map[string]string {
 		"yarn.resourcemanager.store.class":                                              "org.apache.hadoop.yarn.server.resourcemanager.recovery.FileSystemRMStateStore",
 		"yarn.resourcemanager.fs.state-store.uri":                                       "file://" + filepath.Join(h.cluster.shared(), "nodes", "hn0", "state"),
 		"yarn.resourcemanager.state-store.max-completed-applications":                   "200",
+		"yarn.am.liveness-monitor.expiry-interval-ms":                                   "30000",
 		"yarn.nm.liveness-monitor.expiry-interval-ms":                                   "60000",
 		"yarn.scheduler.minimum-allocation-mb":                                          "256",
 		"yarn.nodemanager.hostname":                                                     "${lazulite.node}",
@@ -231,7 +232,12 @@ func (h *hadoop) commands(s Spec) map[string]string {
 	out := map[string]string{}
 	for name, program := range map[string]string{"spark-submit": "spark-submit", "spark-shell": "spark-shell", "spark-sql": "spark-sql",
 		"spark-class": "spark-class", "pyspark": "pyspark", "run-spark-example": "run-example"} {
-		out[name] = head + "exec \"$SPARK_HOME/bin/" + program + "\" \"$@\"\n"
+		path := ""
+		if name == "pyspark" {
+			// Of a Spark that pip brought, the interpreter of the shell finds the package in the archive alone.
+			path = "export PYTHONPATH=\"$SPARK_HOME/python/lib/pyspark.zip${PYTHONPATH:+:$PYTHONPATH}\"\n"
+		}
+		out[name] = head + path + "exec \"$SPARK_HOME/bin/" + program + "\" \"$@\"\n"
 	}
 	for _, name := range []string{"hadoop", "hdfs", "yarn"} {
 		out[name] = head + "classpath='" + h.cluster.conf() + ":" + filepath.Join(h.release.jars(), "*") + "'\n" + hadoopScript

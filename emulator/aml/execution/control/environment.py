@@ -182,7 +182,12 @@ class Environment(object):
             if requirement:
                 wanted.append(requirement)
         python = self._venv(folder, version, base)
-        wanted += [self._absolute(line) for line in lines]
+        for line in lines:
+            if not has_gpu:
+                line, said = packages.of_processor(line)
+                if said:
+                    self._log.line(said)
+            wanted.append(self._absolute(line))
         if wanted:
             self._install(folder, version, python, wanted)
         return python
