@@ -313,8 +313,19 @@ func vmSpecs() []spec {
 			}
 		}},
 		{"vm.delete", func(s *session) {
-			m := s.machine()
-			s.removeCompute(s.workspace().compute(m.compute))
+			m, w := s.machine(), s.workspace()
+			resource := s.get(w.compute(m.compute), versionWorkspace).Text("properties", "resourceId")
+			s.removeCompute(w.compute(m.compute))
+			if s.cfg.SSH.Address != "" {
+				return
+			}
+			// The machine was the service's own: nothing of it stays.
+			name := resource[strings.LastIndex(resource, "/")+1:]
+			for _, left := range s.list(w.group+"/resources", versionResources) {
+				if id, _ := left["id"].(string); strings.Contains(strings.ToLower(id), strings.ToLower(name)) {
+					s.fail("the deleted compute left %s", id)
+				}
+			}
 		}},
 	}
 }

@@ -346,7 +346,7 @@ func (p *trial) judge(t *testing.T, bin, mutant, labels string) (rep conformance
 	}
 	defer func() { _ = os.RemoveAll(home) }()
 	cmd := exec.CommandContext(ctx, bin, "--data", filepath.Join(home, "data"), "exec", "--", p.sound, "conform", "--labels", labels, "-o", "json")
-	cmd.Env = append(os.Environ(), "HOME="+home, "TMPDIR="+home, "AMLC_BUDGET_OPERATION=40s", mutants.Variable+"="+mutant)
+	cmd.Env = append(os.Environ(), "LAZULITE_SPARK="+spark(), "HOME="+home, "TMPDIR="+home, "AMLC_BUDGET_OPERATION=40s", mutants.Variable+"="+mutant)
 	// It closes its emulator when it is interrupted; what hangs then is killed.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 30 * time.Second
@@ -357,4 +357,16 @@ func (p *trial) judge(t *testing.T, bin, mutant, labels string) (rep conformance
 		return rep, errors.Join(err, jerr, errors.New(stderr.String()))
 	}
 	return rep, nil
+}
+
+// spark is where HDInsight's Spark is, if the cache has it: each emulator has a home of its own.
+func spark() string {
+	if dir := os.Getenv("LAZULITE_SPARK"); dir != "" {
+		return dir
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(cache, "lazulite", "spark")
 }
