@@ -45,6 +45,8 @@ type Config struct {
 	Token func(ctx context.Context, audience string) (string, error) `json:"-"`
 	// ExpiredToken is a token that was good once; without it, and without Advance, nothing is said about expiry.
 	ExpiredToken string `json:"expiredToken" env:"AMLC_EXPIRED_TOKEN"`
+	// ForeignToken is a good token of another tenant; without it nothing is said about issuers.
+	ForeignToken string `json:"foreignToken" env:"AMLC_FOREIGN_TOKEN"`
 
 	// HTTPClient, if set, sends everything; Proxy and CAFile must then be empty.
 	HTTPClient *http.Client `json:"-"`

@@ -89,7 +89,6 @@ func groupSpecs() []spec {
 		}},
 		{"core.group.delete", func(s *session) {
 			g := s.newGroup()
-			inside := s.accountIn(g)
 			r := s.do(wire.Request{Method: http.MethodDelete, URL: g, Version: versionResources})
 			s.status(r, http.StatusAccepted, http.StatusOK)
 			if r.Status == http.StatusAccepted && r.Header.Get("Location") == "" {
@@ -98,9 +97,16 @@ func groupSpecs() []spec {
 			s.done(r)
 			s.refused(s.get(g, versionResources), http.StatusNotFound, "ResourceGroupNotFound")
 			s.client.Untrack(g)
-			s.client.Untrack(inside)
 			r = s.do(wire.Request{Method: http.MethodDelete, URL: g, Version: versionResources})
 			s.refused(r, http.StatusNotFound, "ResourceGroupNotFound")
+		}},
+		{"core.group.contents", func(s *session) {
+			g := s.newGroup()
+			inside := s.accountIn(g)
+			r := s.do(wire.Request{Method: http.MethodDelete, URL: g, Version: versionResources})
+			s.status(r, http.StatusAccepted, http.StatusOK)
+			s.done(r)
+			s.client.Untrack(inside)
 			// A group of that name begins empty.
 			s.status(s.create(g, versionResources, map[string]any{"location": s.cfg.Location}), http.StatusCreated)
 			s.refused(s.get(inside, versionStorage), http.StatusNotFound, "ResourceNotFound")

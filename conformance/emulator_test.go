@@ -41,7 +41,7 @@ func emulated(t *testing.T, faults string) conformance.Config {
 	cfg := conformance.NewConfig()
 	cfg.Endpoint, cfg.Proxy, cfg.CAFile = "https://management.azure.com", e.URL(), st.CAFile
 	cfg.Tenant, cfg.ClientID, cfg.ClientSecret, cfg.Subscription = id.Tenant, id.ClientID, id.ClientSecret, id.Subscription
-	if cfg.ExpiredToken, err = e.ExpiredToken(t.Context()); err != nil {
+	if cfg.ExpiredToken, cfg.ForeignToken, err = e.RefusedTokens(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	cfg.Budget.Cost = conformance.FreeOfCost
