@@ -20,6 +20,7 @@ type job struct {
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed when it has let its nodes go
 	places []*place      // containers of its own that outlived the emulator
+	late   *alarm        // when it has run for too long
 }
 
 // jobRecord is what is kept of how a job stands.
@@ -163,7 +164,7 @@ func (c *cluster) start(s Start, b *batch) {
 // limit sets when a job that runs has run for too long.
 func (c *cluster) limit(j *job) {
 	limit, attempt := j.spec.limit(), j.rec.Attempts
-	c.alarm(j.rec.Started.Add(limit), func() {
+	j.late = c.alarm(j.rec.Started.Add(limit), func() {
 		if j.rec.State != JobRunning || j.rec.Attempts != attempt {
 			return
 		}
@@ -205,10 +206,10 @@ func (j *job) open(resume bool) {
 	p := j.cluster.pool
 	ctx, cancel := context.WithCancelCause(p.ctx)
 	j.cancel, j.done, j.task = cancel, make(chan struct{}), p.activity.begin()
-	nodes, places := slices.Clone(j.nodes), j.places
+	nodes, places, task := slices.Clone(j.nodes), j.places, j.task
 	j.places = nil
 	p.running.Go(func() {
-		defer p.activity.end(j.task)
+		defer p.activity.end(task)
 		defer cancel(nil)
 		o := j.attempt(ctx, nodes, places, resume)
 		j.cluster.finish(j, o)
@@ -287,7 +288,9 @@ func (c *cluster) finish(j *job, o outcome) {
 			c.set(n, Idle, b)
 		}
 	}
-	j.nodes = nil
+	// Of one that is done nothing is kept but how it stands: there may be very many.
+	c.quiet(j.late)
+	j.nodes, j.late, j.cancel, j.task, j.done = nil, nil, nil, nil, nil
 	b.commit()
 	c.poke()
 }
