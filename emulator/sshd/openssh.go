@@ -46,6 +46,9 @@ type OpenSSH struct {
 	// Environment names variables of the container that logins have too,
 	// besides PYENV_ROOT, LANG and CUDA_VISIBLE_DEVICES.
 	Environment []string
+	// Network is NAME=value that logins have besides, each in the place of what
+	// an earlier SetUp gave it: it may be another whenever the emulator starts.
+	Network []string
 }
 
 // SetUp makes the accounts what they are to be and has the server run;
@@ -92,7 +95,7 @@ func (o OpenSSH) SetUp(ctx context.Context, container engine.Execer) (hostKeys [
 	ctx, cancel := context.WithTimeout(ctx, setUpLimit)
 	defer cancel()
 	var said bytes.Buffer
-	exit, err := container.Exec(ctx, engine.Exec{Command: append([]string{"/bin/sh", "-c", opensshScript, "openssh", o.Admin, strings.Join(variables, " ")}, args...), User: "root", Dir: "/",
+	exit, err := container.Exec(ctx, engine.Exec{Command: append([]string{"/bin/sh", "-c", opensshScript, "openssh", o.Admin, strings.Join(variables, " "), strings.Join(o.Network, "\n")}, args...), User: "root", Dir: "/",
 		Stdin: strings.NewReader(accounts.String()), Stdout: io.Discard, Stderr: &said})
 	switch {
 	case err != nil:

@@ -1,10 +1,11 @@
-# Makes accounts in a machine and starts its sshd: openssh ADMIN VARIABLES SSHD-OPTIONS...
-# The standard input has a line "NAME HASH" for each account.
+# Makes accounts in a machine and starts its sshd: openssh ADMIN VARIABLES NETWORK SSHD-OPTIONS...
+# NETWORK is NAME=value, a line each. The standard input has a line "NAME HASH" for each account.
 set -e
 umask 022
 admin=$1
 variables=$2
-shift 2
+network=$3
+shift 3
 PATH=$PATH:/usr/sbin:/sbin
 sshd=$(command -v sshd) && command -v useradd >/dev/null && command -v chpasswd >/dev/null || exit 3
 
@@ -45,10 +46,23 @@ fi
 for v in $variables; do
   if value=$(printenv $v) && ! grep -qs "^$v=" /etc/environment; then echo "$v=$value" >>/etc/environment; fi
 done
+# Of the network it has what holds now. What the last time gave goes, but not what its user wrote.
+mkdir -p /run/sshd
+given=/run/sshd/environment
+if [ -f $given ] && [ -f /etc/environment ]; then
+  rest=$(grep -vxFf $given /etc/environment) || :
+  printf '%s' "${rest:+$rest
+}" >/etc/environment
+fi
+: >$given
+[ -z "$network" ] || printf '%s\n' "$network" | while read -r line; do
+  ! grep -qs "^${line%%=*}=" /etc/environment || continue
+  echo "$line" >>/etc/environment
+  echo "$line" >>$given
+done
 # The kernel's audit may be another container's.
 [ ! -f /etc/pam.d/sshd ] || sed -i 's/^session *required *pam_loginuid/session optional pam_loginuid/' /etc/pam.d/sshd
 
-mkdir -p /run/sshd
 chmod 755 /run/sshd
 # Who got in and who did not is on record, as lastb and auth.log have it.
 for f in btmp auth.log; do

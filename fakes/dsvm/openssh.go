@@ -34,7 +34,10 @@ func (m *machine) serveOwn(ctx context.Context, container engine.Container, exec
 // openSSH is the server inside, with the machine's accounts.
 func (m *machine) openSSH() sshd.OpenSSH {
 	f := m.snapshot()
-	o := sshd.OpenSSH{HostKeyFile: m.hostKeyFile(), Admin: f.User, Passwords: m.passwordLogins(), AcceptEnv: acceptedEnv, Environment: []string{hardware.NoticeVariable}}
+	m.mu.Lock()
+	network := m.network
+	m.mu.Unlock()
+	o := sshd.OpenSSH{HostKeyFile: m.hostKeyFile(), Admin: f.User, Passwords: m.passwordLogins(), AcceptEnv: acceptedEnv, Environment: []string{hardware.NoticeVariable}, Network: network}
 	for _, l := range append([]login{{f.User, f.PasswordHash}}, f.Users...) {
 		o.Accounts = append(o.Accounts, sshd.Account(l))
 	}
