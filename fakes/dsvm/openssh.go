@@ -14,7 +14,7 @@ import (
 // serveOwn has OpenSSH's server inside the container take the logins, and
 // relays to it from the machine's address.
 func (m *machine) serveOwn(ctx context.Context, container engine.Container, execer engine.Execer) (server, error) {
-	lines, err := m.openSSH().SetUp(ctx, execer)
+	host, err := m.openSSH().SetUp(ctx, execer)
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +27,7 @@ func (m *machine) serveOwn(ctx context.Context, container engine.Container, exec
 		return nil, err
 	}
 	return m.listen(ctx, func(ctx context.Context, endpoint string) (server, error) {
-		return openRelay(ctx, endpoint, upstream, m.admits, lines)
+		return openRelay(ctx, endpoint, upstream, m.admits, host)
 	})
 }
 
