@@ -17,17 +17,19 @@ shell=/bin/bash
 [ -x $shell ] || shell=/bin/sh
 while read -r name hash; do
   home=/home/$name
-  mkdir -p "$home/.ssh"
+  [ -d "$home/.ssh" ] || mkdir -p "$home/.ssh"
+  new=
   if ! id -u "$name" >/dev/null 2>&1; then
     # The disk may be older than the system: its files say who owns them.
     uid=$(stat -c %u "$home")
     same=
     [ "$uid" = 0 ] || same="-o -u $uid"
-    useradd -M -U -d "$home" -s $shell $same "$name" 2>/dev/null || useradd --badname -M -U -d "$home" -s $shell $same "$name"
+    useradd -M -U -p '*' -d "$home" -s $shell $same "$name" 2>/dev/null || useradd --badname -M -U -p '*' -d "$home" -s $shell $same "$name"
+    new=1
   elif [ "$(getent passwd "$name" | cut -d: -f6)" != "$home" ]; then
     usermod -d "$home" -s $shell "$name"
   fi
-  printf '%s:%s\n' "$name" "$hash" | chpasswd -e
+  [ "$new$hash" = "1*" ] || printf '%s:%s\n' "$name" "$hash" | chpasswd -e
   group=$(id -g "$name")
   if [ "$(stat -c %u "$home")" != "$(id -u "$name")" ]; then
     for f in /etc/skel/.[!.]*; do
@@ -45,23 +47,31 @@ if [ -d /etc/sudoers.d ]; then
   mv /etc/sudoers.d/.lazulite /etc/sudoers.d/90-cloud-init-users
 fi
 
-# A login has what the container was given of tools and devices.
-for v in $variables; do
-  if value=$(printenv $v) && ! grep -qs "^$v=" /etc/environment; then echo "$v=$value" >>/etc/environment; fi
-done
 # Of the network it has what holds now. What the last time gave goes, but not what its user wrote.
 mkdir -p /run/sshd
 given=/run/sshd/environment
+nl='
+'
 if [ -f $given ] && [ -f /etc/environment ]; then
   rest=$(grep -vxFf $given /etc/environment) || :
-  printf '%s' "${rest:+$rest
-}" >/etc/environment
+  printf '%s' "${rest:+$rest$nl}" >/etc/environment
 fi
+had=
+[ ! -f /etc/environment ] || had=$(cat /etc/environment)
+has() {
+  case "$nl$had" in
+    *"$nl$1="*) ;;
+    *) return 1 ;;
+  esac
+}
+# A login has what the container was given of tools and devices, too.
+for v in $variables; do
+  eval "value=\${$v-} is=\${$v+set}"
+  [ -z "$is" ] || has $v || echo "$v=$value" >>/etc/environment
+done
 : >$given
 [ -z "$network" ] || printf '%s\n' "$network" | while read -r line; do
-  ! grep -qs "^${line%%=*}=" /etc/environment || continue
-  echo "$line" >>/etc/environment
-  echo "$line" >>$given
+  has "${line%%=*}" || { echo "$line" >>$given; echo "$line" >>/etc/environment; }
 done
 # The kernel's audit may be another container's.
 [ ! -f /etc/pam.d/sshd ] || sed -i 's/^session *required *pam_loginuid/session optional pam_loginuid/' /etc/pam.d/sshd
