@@ -217,7 +217,7 @@ func TestTestConnection(t *testing.T) {
 			m.change(func() { m.uname = c.uname })
 			target := good
 			c.change(&target)
-			err := execution.TestConnection(t.Context(), target)
+			err := execution.TestConnection(t.Context(), nil, target)
 			var e *execution.ConnectError
 			if c.reason == "" && err != nil || c.reason != "" && (!errors.As(err, &e) || e.Reason != c.reason) {
 				t.Errorf("%v, want %s", err, c.reason)
