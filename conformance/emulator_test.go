@@ -14,13 +14,16 @@ import (
 	"lazulite.dev/conformance"
 	"lazulite.dev/conformance/openapi/openapitest"
 	"lazulite.dev/emulator"
+	"lazulite.dev/emulator/aml/serving/servingtest"
 	"lazulite.dev/emulator/hardware"
 )
 
 // emulated is an emulator and what the suite is told of it: a URL and credentials, like any other implementation.
 func emulated(t *testing.T, faults string) conformance.Config {
 	t.Helper()
-	e, err := emulator.New(emulator.Config{Dir: t.TempDir(), Faults: faults, Seed: 5, Environment: []string{"PATH=" + os.Getenv("PATH")}, Hardware: gpus(t)})
+	// What deployed models are served by, so that no index need be there.
+	wheels := servingtest.Wheels(t)
+	e, err := emulator.New(emulator.Config{Dir: t.TempDir(), Faults: faults, Seed: 5, Environment: []string{"PATH=" + os.Getenv("PATH"), "PIP_FIND_LINKS=" + wheels, "UV_FIND_LINKS=" + wheels}, Hardware: gpus(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

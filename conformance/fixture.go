@@ -21,6 +21,8 @@ type fixtures struct {
 	gpu       fixture[gpuMachine]
 	aci       fixture[containerGroup]
 	batchAI   fixture[*batchAI]
+	image     fixture[string]
+	service   fixture[*webService]
 	providers map[string]fixture[struct{}]
 	dirs      []string
 }

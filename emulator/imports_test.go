@@ -32,6 +32,7 @@ var allowed = map[string][]string{
 	"emulator/aml/mms":       {"emulator/aml/plane"},
 	"emulator/aml/assets":    {"emulator/aml/plane", "emulator/aml/mms", "emulator/blob", "emulator/store", "emulator/clock"},
 	"emulator/aml/execution": {"emulator/aml/plane", "emulator/aml/history", "emulator/aml/assets", "emulator/store", "emulator/clock"},
+	"emulator/aml/serving/*": {},
 	"emulator/aml/serving":   {"emulator/aml/plane", "emulator/aml/mms", "emulator/aml/assets", "emulator/aml/execution", "emulator/blob", "emulator/store", "emulator/clock"},
 	"fakes/batchai":          {"fakes/batchai/pool", "emulator/arm", "emulator/engine", "emulator/sshd", "emulator/hardware", "emulator/clock"},
 	"fakes/batchai/pool":     {"emulator/engine", "emulator/sshd", "emulator/hardware", "emulator/clock"},

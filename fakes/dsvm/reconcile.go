@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
 
 	"lazulite.dev/emulator/arm"
@@ -216,6 +217,11 @@ func (f vmReconciler) perform(ctx context.Context, v arm.View, step string, m *m
 		if f.fails(step) {
 			return allocationFailed("We do not have sufficient capacity for the requested VM size in this region. Read more about improving likelihood of allocation success at http://aka.ms/allocation-guidance")
 		}
+		defer func() {
+			if errors.Is(err, syscall.ENOSPC) {
+				err = startError(err) // trying again makes no room
+			}
+		}()
 		if err := f.ready(ctx, step, m, r, p); err != nil {
 			return err
 		}

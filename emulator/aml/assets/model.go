@@ -28,9 +28,9 @@ type model struct {
 
 // lineage is what SDK 1.x says of a model beyond what that of 2018 could.
 type lineage struct {
-	Framework            *string         `json:"framework,omitempty"`
-	FrameworkVersion     *string         `json:"frameworkVersion,omitempty"`
-	ExperimentName       *string         `json:"experimentName,omitempty"`
+	Framework            *string         `json:"framework"`
+	FrameworkVersion     *string         `json:"frameworkVersion"`
+	ExperimentName       *string         `json:"experimentName"`
 	ParentModelID        *string         `json:"parentModelId,omitempty"`
 	SampleInputData      *string         `json:"sampleInputData,omitempty"`
 	SampleOutputData     *string         `json:"sampleOutputData,omitempty"`
@@ -64,7 +64,9 @@ type modelDto struct {
 	Tags         []string      `json:"tags"`
 	KvTags       mms.StringMap `json:"kvTags"`
 	Properties   mms.StringMap `json:"properties"`
-	RunID        *string       `json:"runId,omitempty"`
+	RunID        *string       `json:"runId"`
+	// CreatedBy is not kept; SDK 1.x wants the key.
+	CreatedBy *struct{} `json:"createdBy"`
 	lineage
 }
 
@@ -73,7 +75,7 @@ func (m model) wire() any {
 		m.Datasets = []datasetRef{}
 	}
 	return modelDto{m.ID, m.Name, m.Version, m.URL, m.MimeType, m.Description, plane.WireTime(m.Created), plane.WireTime(m.Modified),
-		m.Unpack, nil, m.KvTags.Clone(), m.Properties.Clone(), m.RunID, m.lineage}
+		m.Unpack, nil, m.KvTags.Clone(), m.Properties.Clone(), m.RunID, nil, m.lineage}
 }
 
 var modelName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9._-]{1,255}$`) })

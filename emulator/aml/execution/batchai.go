@@ -160,8 +160,12 @@ func (job batchAIJob) failure() *StatusError {
 		return &StatusError{Code: "ServiceError", Message: "The Batch AI job failed without a reason."}
 	}
 	var said []string
+	code := "UserError"
 	for _, e := range info.Errors {
 		text := e.Code
+		if strings.EqualFold(e.Code, "NodeLost") {
+			code = "ServiceError" // nobody's script did that
+		}
 		if e.Message != "" {
 			text += ": " + e.Message
 		}
@@ -173,7 +177,7 @@ func (job batchAIJob) failure() *StatusError {
 	if len(said) == 0 && info.ExitCode != nil {
 		said = append(said, fmt.Sprintf("it ended with exit code %d.", *info.ExitCode))
 	}
-	return &StatusError{Code: "UserError", Message: "The Batch AI job failed: " + strings.Join(said, " ")}
+	return &StatusError{Code: code, Message: "The Batch AI job failed: " + strings.Join(said, " ")}
 }
 
 // end implements orders.

@@ -182,6 +182,9 @@ func TestSpecifications(t *testing.T) {
 	script := `
 import sys; sys.path.insert(0, sys.argv[1])
 import interpreters, packages
+assert packages.of_processor("tensorflow-gpu==1.10.0") == ("tensorflow==1.10.0", "tensorflow-gpu: no NVIDIA GPU is on this machine; installing tensorflow")
+assert packages.of_processor("tensorflow_gpu") == ("tensorflow", "tensorflow_gpu: no NVIDIA GPU is on this machine; installing tensorflow")
+for line in ("tensorflow==1.10.0", "-r file.txt", "", "./wheel.whl"): assert packages.of_processor(line) == (line, None), line
 def pip(text, gpu=False): return packages.to_pip(packages.Spec(text), gpu)[0]
 for text, want in [
     ("scikit-learn", "scikit-learn"), ("numpy=1.15", "numpy==1.15.*"), ("numpy==1.15.4", "numpy==1.15.4"),

@@ -223,7 +223,7 @@ func (p *process) view() any {
 	if p.code != nil {
 		current = map[string]any{"state": "Terminated", "exitCode": *p.code, "detailStatus": "Completed"}
 		if p.restarts >= 3 {
-			current = map[string]any{"state": "Waiting", "detailStatus": "CrashLoopBackOff"}
+			current = map[string]any{"state": "Waiting", "detailStatus": "CrashLoopBackOff: Back-off 20s restarting failed"}
 		}
 	}
 	properties := map[string]any{"provisioningState": "Succeeded", "containers": []any{map[string]any{"properties": map[string]any{

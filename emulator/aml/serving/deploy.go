@@ -8,14 +8,15 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"lazulite.dev/emulator/aml/mms"
 	"lazulite.dev/emulator/store"
 )
 
-// crashes is how many restarts of a container make its deployment a failure.
-const crashes = 3
+// crashes is how many restarts of a container make its deployment a failure: one may be bad luck.
+const crashes = 1
 
 // probePatience is how long a service may take to answer one look at its health.
 const probePatience = 5 * time.Second
@@ -132,8 +133,14 @@ func (s *Service) follow(ctx context.Context, op *operation, v service, i image)
 			return deploymentFailed(nil, "The container group "+v.Name+" was deleted.")
 		case g.Properties.ProvisioningState == "Failed":
 			return deploymentFailed([]mms.Detail{{Code: "ContainerGroupFailed", Message: g.trouble()}}, "The container group "+v.Name+" could not be started. "+g.trouble())
-		case state.DetailStatus == "CrashLoopBackOff" || c.RestartCount >= crashes:
-			return s.crashed(v, i, c)
+		case state.State == "Waiting" && strings.HasPrefix(state.DetailStatus, "CrashLoopBackOff") && c.RestartCount >= crashes:
+			kept, err := s.keepLog(ctx, v, c)
+			if err != nil {
+				return err
+			}
+			if kept {
+				return s.crashed(v, i, c)
+			}
 		case state.State == "Running" && g.Properties.ProvisioningState == "Succeeded":
 			if s.answers(ctx, v, g.Properties.IPAddress.IP) {
 				_, _, err := store.Update(ctx, s.cfg.Store, key(v.Workspace, kindService, v.Name), func(v *service, found bool) error {
@@ -154,6 +161,23 @@ func (s *Service) follow(ctx context.Context, op *operation, v service, i image)
 			return ctx.Err()
 		}
 	}
+}
+
+// crashLog is the blob with what the container of a deployment printed before it was given up.
+func (v service) crashLog() string { return "services/" + v.Name + "/" + v.Generation + ".log" }
+
+// keepLog keeps the log of the run that crashed; kept is false where another had begun meanwhile, whose log says nothing yet.
+func (s *Service) keepLog(ctx context.Context, v service, crashed containerView) (kept bool, err error) {
+	text, err := s.groupLogs(ctx, v.Workspace, v.Name, 0)
+	if err != nil {
+		return false, err
+	}
+	g, _, err := s.getGroup(ctx, v.Workspace, v.Name)
+	if c := g.container(); err != nil || c.RestartCount != crashed.RestartCount || c.state().State == "Running" {
+		return false, err
+	}
+	_, err = s.cfg.Blob.Put(ctx, v.Workspace.StorageAccount, imageContainer, v.crashLog(), "text/plain; charset=utf-8", strings.NewReader(text))
+	return err == nil, err
 }
 
 // crashed words what the service said of a container that does not stay up.

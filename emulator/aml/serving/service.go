@@ -158,7 +158,14 @@ func (v service) scoringURI() string {
 	return "http://" + v.Address + ":" + strconv.Itoa(port) + "/score"
 }
 
-func (s *Service) serviceWire(ctx context.Context, v service) (serviceDto, error) {
+// ofTwenty18 reports whether a request is of the SDK of 2018, by its path. That
+// one wants an image of every service; SDK 1.x takes a service that has one for
+// one that no environment can update.
+func ofTwenty18(r *http.Request) bool {
+	return len(r.URL.Path) > 5 && strings.EqualFold(r.URL.Path[:5], "/api/")
+}
+
+func (s *Service) serviceWire(ctx context.Context, v service, twenty18 bool) (serviceDto, error) {
 	some := func(text string) *string {
 		if text == "" {
 			return nil
@@ -184,7 +191,10 @@ func (s *Service) serviceWire(ctx context.Context, v service) (serviceDto, error
 	if err != nil {
 		return out, err
 	}
-	out.ImageDetails, out.Models = &details, details.ModelDetails
+	out.Models = details.ModelDetails
+	if i.Environment == nil || twenty18 {
+		out.ImageDetails = &details
+	}
 	if i.Environment != nil {
 		out.Environment = i.Environment
 		out.EnvironmentRequest = &environmentDetails{details.DriverProgram, details.Assets, details.ModelIDs, details.ModelDetails, i.Environment}
@@ -216,7 +226,7 @@ func (s *Service) answerService(w http.ResponseWriter, r *http.Request, v servic
 	if err != nil {
 		return err
 	}
-	out, err := s.serviceWire(r.Context(), v)
+	out, err := s.serviceWire(r.Context(), v, ofTwenty18(r))
 	if err != nil {
 		return err
 	}
@@ -251,7 +261,7 @@ func (s *Service) listServices(w http.ResponseWriter, r *http.Request, c *plane.
 	out, err := mms.Paginate(l, all, func(v service) mms.Entry { return v.Entry }, func(v service) any {
 		v, err := s.observed(ctx, v)
 		failure = errors.Join(failure, err)
-		d, err := s.serviceWire(ctx, v)
+		d, err := s.serviceWire(ctx, v, ofTwenty18(r))
 		failure = errors.Join(failure, err)
 		return d
 	})
@@ -286,7 +296,8 @@ func (s *Service) shown(ctx context.Context, v service, q map[string][]string) (
 	return err == nil && i.ofModel(name, id), err
 }
 
-// serviceLogs are what the service's container printed. One that never ran has printed nothing: its events are shown instead.
+// serviceLogs are what the service's container printed: of a deployment that
+// failed what it had printed by then, and of a container that never ran what its events say.
 func (s *Service) serviceLogs(w http.ResponseWriter, r *http.Request, c *plane.Call) error {
 	v, _, err := s.find(r.Context(), c)
 	if err != nil {
@@ -298,17 +309,45 @@ func (s *Service) serviceLogs(w http.ResponseWriter, r *http.Request, c *plane.C
 			return mms.Fault(http.StatusBadRequest, "InvalidQueryParameter", "tail", "The value '%s' of 'tail' is not a number of lines.", t)
 		}
 	}
-	text, err := s.groupLogs(r.Context(), c.Workspace, v.Name, tail)
-	if e := (*execution.ARMError)(nil); errors.As(err, &e) {
-		text = ""
-		if g, found, err := s.getGroup(r.Context(), c.Workspace, v.Name); err == nil && found {
-			text = g.trouble()
-		}
-	} else if err != nil {
+	text, err := s.logOf(r.Context(), v, tail)
+	if err != nil {
 		return err
 	}
 	plane.WriteJSON(w, http.StatusOK, map[string]string{"content": text})
 	return nil
+}
+
+func (s *Service) logOf(ctx context.Context, v service, tail int) (string, error) {
+	if v.State == failed {
+		text, err := s.read(ctx, v.Workspace, v.crashLog())
+		if err == nil {
+			return lastLines(text, tail), nil
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return "", err
+		}
+	}
+	text, err := s.groupLogs(ctx, v.Workspace, v.Name, tail)
+	if e := (*execution.ARMError)(nil); err != nil && !errors.As(err, &e) {
+		return "", err
+	}
+	if err == nil && text != "" {
+		return text, nil
+	}
+	g, _, err := s.getGroup(ctx, v.Workspace, v.Name)
+	return g.trouble(), err
+}
+
+// lastLines are the last n lines of a text; 0: all.
+func lastLines(text string, n int) string {
+	lines := strings.SplitAfter(text, "\n")
+	if lines[len(lines)-1] == "" {
+		lines = lines[:len(lines)-1]
+	}
+	if n == 0 || len(lines) <= n {
+		return text
+	}
+	return strings.Join(lines[len(lines)-n:], "")
 }
 
 // deleteService ends what is under way and removes the group; when it answers, both are gone.

@@ -66,7 +66,8 @@ func (s *Service) patchService(w http.ResponseWriter, r *http.Request, c *plane.
 	ctx := r.Context()
 	isOf := func(p mms.PatchOp) bool { return strings.EqualFold(p.Path, "/environmentImageRequest") }
 	if k := slices.IndexFunc(ops, isOf); k >= 0 {
-		return s.patchEnvironment(w, r, c, ops[k], slices.DeleteFunc(ops, isOf))
+		env := ops[k] // DeleteFunc clears what it leaves behind
+		return s.patchEnvironment(w, r, c, env, slices.DeleteFunc(ops, isOf))
 	}
 	op, err := s.change(ctx, c, func(v *service) error { return s.patch(ctx, v, ops) })
 	if err != nil {

@@ -2,14 +2,12 @@ package serving_test
 
 import (
 	"archive/tar"
-	"archive/zip"
 	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -21,6 +19,7 @@ import (
 	"lazulite.dev/emulator/aml/assets"
 	"lazulite.dev/emulator/aml/plane"
 	"lazulite.dev/emulator/aml/serving"
+	"lazulite.dev/emulator/aml/serving/servingtest"
 	"lazulite.dev/emulator/blob"
 	"lazulite.dev/emulator/clock"
 	"lazulite.dev/emulator/front"
@@ -68,7 +67,7 @@ func newWorld(t *testing.T) *world {
 	w.assets, err = assets.New(assets.Config{Store: w.store, Clock: clock.Real(), Blob: w.blob, TempDir: t.TempDir()})
 	must(t, err)
 	must(t, w.assets.Provision(t.Context(), workspace))
-	wheels := wheels(t)
+	wheels := servingtest.Wheels(t)
 	proxy := "http://" + door.Addr()
 	w.arm = newManager(t, []string{"PATH=" + filepath.Dir(python) + ":/usr/bin:/bin", "HTTPS_PROXY=" + proxy, "https_proxy=" + proxy, "SSL_CERT_FILE=" + door.BundleFile(),
 		"PIP_NO_INDEX=1", "PIP_FIND_LINKS=" + wheels, "UV_NO_INDEX=1", "UV_FIND_LINKS=" + wheels, "PYENV_ROOT=" + t.TempDir()})
@@ -207,35 +206,4 @@ func (w *world) imageBody(name, score, models string) string {
 	return `{"name":"` + name + `","driverProgram":"driver","description":null,"tags":null,"kvTags":{"k":"v"},"properties":null,"modelIds":[` + models + `],` +
 		`"assets":[{"id":"driver","url":"` + main + `","mimeType":"application/x-python"},{"id":"abc.tar.gz","url":"` + tar + `","mimeType":"application/octet-stream","unpack":true}],` +
 		`"targetRuntime":{"runtimeType":"Python","targetArchitecture":"amd64","properties":{}},"dockerFileUri":null,"imageType":"Docker","imageFlavor":"WebApiContainer"}`
-}
-
-// wheels makes a folder of the packages that a scoring server needs, so that no index is asked.
-func wheels(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, files := range map[string][]string{"gunicorn": {"__init__.py", "__main__.py"}, "setuptools": nil} {
-		version := map[string]string{"gunicorn": "20.1.0", "setuptools": "68.0.0"}[name]
-		var b bytes.Buffer
-		z := zip.NewWriter(&b)
-		info := name + "-" + version + ".dist-info/"
-		content := map[string]string{
-			info + "METADATA": "Metadata-Version: 2.1\nName: " + name + "\nVersion: " + version + "\n",
-			info + "WHEEL":    "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-			info + "RECORD":   "",
-		}
-		for _, f := range files {
-			text, err := os.ReadFile(filepath.Join("testdata", name, f))
-			must(t, err)
-			content[name+"/"+f] = string(text)
-		}
-		for path, text := range content {
-			out, err := z.Create(path)
-			must(t, err)
-			_, err = out.Write([]byte(text))
-			must(t, err)
-		}
-		must(t, z.Close())
-		must(t, os.WriteFile(filepath.Join(dir, name+"-"+version+"-py3-none-any.whl"), b.Bytes(), 0o644))
-	}
-	return dir
 }

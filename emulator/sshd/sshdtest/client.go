@@ -151,7 +151,7 @@ func openSSH(s *suite) {
 		c.Errorf("with a terminal: %q, %d", out, code)
 	}
 	c.askpass("wrong")
-	if out, code := c.exec("", "ssh", "-o", "PubkeyAuthentication=no", "-o", "NumberOfPasswordPrompts=1", "vm", "true"); code != 255 || !strings.Contains(out, "Permission denied") {
+	if out, code := c.exec("", "ssh", "-o", "PubkeyAuthentication=no", "-o", "NumberOfPasswordPrompts=1", "-o", "ServerAliveInterval=0", "vm", "true"); code != 255 || !strings.Contains(out, "Permission denied") {
 		c.Errorf("wrong password: %q, %d", out, code)
 	}
 	// Longer than ServerAliveInterval: the client asks whether we live.

@@ -196,7 +196,12 @@ class Environment(object):
             if requirement:
                 wanted.append(requirement)
         python = self._venv(folder, version, base)
-        wanted += [self._absolute(line) for line in lines]
+        for line in lines:
+            if not has_gpu:
+                line, said = packages.of_processor(line)
+                if said:
+                    self._log.line(said)
+            wanted.append(self._absolute(line))
         if self._spark and self._spark["package"] and not any(re.match(r"pyspark\b", w, re.I) for w in wanted):
             self._log.line("There is no Spark here apart from Python's packages: installing %s" % spark.REQUIREMENT)
             wanted.append(spark.REQUIREMENT)

@@ -107,6 +107,15 @@ def to_pip(spec, has_gpu):
     return name + ",".join(pip_bound(op, version) for op, version in spec.bounds), said
 
 
+def of_processor(line):
+    """A pip requirement for a machine without a GPU, and what to say of it or None."""
+    match = re.match(r"^\s*([A-Za-z0-9_.-]+)(.*)$", line)
+    name = GPU_NAMES.get(canonical(match.group(1))) if match else None
+    if not name:
+        return line, None
+    return name + match.group(2), "%s: no NVIDIA GPU is on this machine; installing %s" % (match.group(1), name)
+
+
 def pip_bound(op, version):
     """conda's '=1.15' means any 1.15; pip says '==1.15.*'."""
     if op == "=":

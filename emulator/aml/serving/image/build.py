@@ -79,7 +79,7 @@ class Build(object):
             compile(text, self._spec["driver"], "exec")
         except (OSError, SyntaxError, ValueError) as e:
             raise Failed("The driver program %s cannot be used: %s" % (self._spec["driver"], e))
-        named = re.search(r"os\.path\.realpath\(__file__\)\), *'([^']+)'\)|spec_from_file_location\('service_driver', *'([^']+)'",
+        named = re.search(r"script_location = .*, *'([^']+)'\)|spec_from_file_location\('service_driver', *'([^']+)'",
                           text.decode("utf-8", "replace"))
         if named:
             script = named.group(1) or named.group(2)

@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import platform
+import pwd
 import subprocess
 import sys
 
@@ -11,18 +12,20 @@ import environment
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
+def own():
+    """Whether this container has a file system of its own: one that is processes of a host is given a home apart."""
+    home = pwd.getpwuid(os.getuid()).pw_dir
+    return os.environ.get("HOME", home) == home and os.access("/", os.W_OK)
+
+
 def root():
-    """The folder that is the image's own: that of the image of 2018 in a container, the home elsewhere."""
-    if os.path.exists("/.dockerenv") and os.access("/var", os.W_OK):
-        return "/var/azureml-app"
-    return os.path.join(os.path.expanduser("~"), "azureml-app")
+    """The folder that is the image's: that of the image of 2018, or one at home."""
+    return "/var/azureml-app" if own() else os.path.join(os.path.expanduser("~"), "azureml-app")
 
 
 def envs():
     """The folder of environments."""
-    if os.path.exists("/.dockerenv") and os.access("/", os.W_OK):
-        return "/azureml-envs"
-    return os.path.join(os.path.expanduser("~"), ".azureml", "envs")
+    return "/azureml-envs" if own() else os.path.join(os.path.expanduser("~"), ".azureml", "envs")
 
 
 class Console(object):

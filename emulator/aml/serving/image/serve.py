@@ -15,7 +15,7 @@ import place  # noqa: E402
 
 # As the image of 2018 had them. One worker, for one model in memory; the
 # threads take requests in, and the driver gets them one after another.
-SERVER = ["-m", "gunicorn", "--workers", "1", "--worker-class", "gthread", "--threads", "8", "--timeout", "300",
+SERVER = ["-m", "gunicorn.app.wsgiapp", "--workers", "1", "--worker-class", "gthread", "--threads", "8", "--timeout", "300",
           "--keep-alive", "75", "--access-logfile", "-", "--error-logfile", "-"]
 
 
