@@ -28,6 +28,8 @@ type Status struct {
 	CAFile       string `json:"caFile"`
 	BundleFile   string `json:"bundleFile"`
 	Goroutines   int    `json:"goroutines"`
+	// Hosts are names that take logins over SSH, with their addresses.
+	Hosts map[string]string `json:"hosts,omitempty"`
 }
 
 // Status of this instance.
@@ -35,7 +37,7 @@ func (e *Emulator) Status() Status {
 	return Status{Version: Version, PID: os.Getpid(), Address: e.front.Addr(), Dir: e.dir, Engine: e.engine.Name(),
 		Lifecycle: e.cfg.Lifecycle, Seed: e.cfg.Seed, Offline: e.cfg.Offline, Ephemeral: e.cfg.Dir == "",
 		Tenant: e.identity.Tenant, Subscription: e.identity.Subscription,
-		CAFile: e.front.CAFile(), BundleFile: e.front.BundleFile(), Goroutines: runtime.NumGoroutine()}
+		CAFile: e.front.CAFile(), BundleFile: e.front.BundleFile(), Goroutines: runtime.NumGoroutine(), Hosts: e.hadoop.Names()}
 }
 
 // serveManagement is what Azure does not have: /lazulite/status, /lazulite/ca.pem

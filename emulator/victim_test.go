@@ -43,8 +43,12 @@ func TestMain(m *testing.M) {
 
 // beVictim serves until its stdin ends, as it does when the test dies.
 func beVictim(dir, listen string) error {
-	e, err := emulator.New(emulator.Config{Dir: dir, Listen: listen, Offline: true,
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	cfg := emulator.Config{Dir: dir, Listen: listen, Offline: true,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	if spark := os.Getenv("LAZULITE_SPARK"); spark != "" {
+		cfg.Spark, cfg.Environment = spark, []string{"PATH=" + os.Getenv("PATH")}
+	}
+	e, err := emulator.New(cfg)
 	if err != nil {
 		return err
 	}

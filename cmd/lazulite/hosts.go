@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -19,9 +21,9 @@ func (m *Main) hostsCommand() *cobra.Command {
 		Use: "hosts", Short: "Print hosts-file lines that resolve Azure's names to the emulator", Args: cobra.NoArgs,
 		Long: `Print the lines that a hosts file (or a container's --add-host) needs so that Azure's names
 resolve to the emulator, for clients that can use no proxy. They come to port 443, so start the
-emulator with --also ADDRESS:443.`,
+emulator with --also ADDRESS:443. If it is up, the SSH names of its HDInsight clusters come too.`,
 		Example: "  lazulite hosts --region eastus2 --account mystorage | sudo tee -a /etc/hosts",
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			all := append([]string{}, hostNames...)
 			for _, r := range regions {
 				all = append(all, r+".experiments.azureml.net", r+".modelmanagement.azureml.net")
@@ -32,6 +34,11 @@ emulator with --also ADDRESS:443.`,
 			lines, err := front.HostsLines(ip, append(all, names...))
 			if err != nil {
 				return err
+			}
+			if in, down := m.find(cmd.Context()); down == nil {
+				for _, name := range slices.Sorted(maps.Keys(in.Status.Hosts)) {
+					lines += in.Status.Hosts[name] + " " + name + "\n"
+				}
 			}
 			_, err = fmt.Fprint(m.Stdout, lines)
 			return err

@@ -152,7 +152,7 @@ func (i *Images) bootstrap(ctx context.Context, b Base) error {
 	if err := os.WriteFile(finish, []byte(finishScript), 0o755); err != nil {
 		return err
 	}
-	args := []string{"--variant=apt", "--include=" + strings.Join(packages, ","), "--format=tar"}
+	args := []string{"--variant=apt", "--include=" + strings.Join(b.packages(), ","), "--format=tar"}
 	for _, o := range aptOptions(ctx) {
 		args = append(args, "--aptopt="+strings.TrimPrefix(o, "-o "))
 	}

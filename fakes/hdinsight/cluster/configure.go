@@ -136,6 +136,7 @@ func (h *hadoop) yarnSite() map[string]string {
 		"yarn.resourcemanager.store.class":                                              "org.apache.hadoop.yarn.server.resourcemanager.recovery.FileSystemRMStateStore",
 		"yarn.resourcemanager.fs.state-store.uri":                                       "file://" + filepath.Join(h.cluster.shared(), "nodes", "hn0", "state"),
 		"yarn.resourcemanager.state-store.max-completed-applications":                   "200",
+		"yarn.am.liveness-monitor.expiry-interval-ms":                                   "30000",
 		"yarn.nm.liveness-monitor.expiry-interval-ms":                                   "60000",
 		"yarn.scheduler.minimum-allocation-mb":                                          "256",
 		"yarn.nodemanager.hostname":                                                     "${lazulite.node}",

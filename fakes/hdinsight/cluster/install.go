@@ -111,7 +111,9 @@ func (i *Installation) getYARN(ctx context.Context, work string, progress io.Wri
 	if err := os.WriteFile(file, pom, 0o644); err != nil {
 		return err
 	}
-	if err := run(ctx, work, progress, "mvn", "-q", "-B", "-f", file, "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+i.jars()); err != nil {
+	if err := run(ctx, work, progress, "mvn", "-q", "-B", "-f", file, "dependency:copy-dependencies", "-DincludeScope=runtime",
+		// reload4j is there in their place.
+		"-DexcludeArtifactIds=slf4j-log4j12,log4j", "-DoutputDirectory="+i.jars()); err != nil {
 		return err
 	}
 	return filepath.WalkDir(i.jars(), func(path string, d fs.DirEntry, err error) error {

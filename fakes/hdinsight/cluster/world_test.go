@@ -115,10 +115,11 @@ func run(t *testing.T, client *gossh.Client, command string) (out string, code i
 	}
 	defer s.Close()
 	var said bytes.Buffer
-	s.Stdout, s.Stderr = &said, &said
+	var errors bytes.Buffer
+	s.Stdout, s.Stderr = &said, &errors
 	err = s.Run(command)
 	if exit, ok := err.(*gossh.ExitError); ok {
-		return said.String(), exit.ExitStatus()
+		return said.String() + errors.String(), exit.ExitStatus()
 	} else if err != nil {
 		t.Fatalf("%s: %v\n%s", command, err, said.String())
 	}

@@ -1,0 +1,299 @@
+package emulator_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"lazulite.dev/emulator"
+)
+
+const clusterPassword = "Correct-Horse7"
+
+// sparkFolder is where this machine has Spark and YARN; the test is skipped if it hasn't.
+func sparkFolder(t testing.TB) string {
+	t.Helper()
+	dir := os.Getenv("LAZULITE_SPARK")
+	if dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			t.Skip(err)
+		}
+		dir = filepath.Join(cache, "lazulite", "spark")
+	}
+	if _, _, err := emulator.FindSpark(dir); err != nil {
+		t.Skip(err)
+	}
+	return dir
+}
+
+const clusterVersion = "?api-version=2018-06-01-preview"
+
+// cluster makes a group, a storage account and a Spark cluster on it, and waits until it is up.
+func (c *client) cluster(name string, workers int) {
+	c.t.Helper()
+	c.must(201, "PUT {G}", `{"location":"eastus2"}`)
+	c.must(202, "PUT {P}/Microsoft.Storage/storageAccounts/hdistore", storageBody)
+	c.state("{P}/Microsoft.Storage/storageAccounts/hdistore", "Succeeded")
+	key := c.must(200, "POST {P}/Microsoft.Storage/storageAccounts/hdistore/listKeys", "").text("keys.0.value")
+	login := map[string]any{"linuxOperatingSystemProfile": map[string]any{"username": "sshuser", "password": clusterPassword}}
+	role := func(name string, n int) map[string]any {
+		return map[string]any{"name": name, "targetInstanceCount": n, "hardwareProfile": map[string]any{"vmSize": "large"}, "osProfile": login}
+	}
+	c.must(200, "PUT {P}/Microsoft.HDInsight/clusters/"+name+clusterVersion, map[string]any{"location": "eastus2", "properties": map[string]any{
+		"clusterVersion": "default", "osType": "Linux",
+		"clusterDefinition": map[string]any{"kind": "spark", "configurations": map[string]any{"gateway": map[string]any{
+			"restAuthCredential.isEnabled": "true", "restAuthCredential.username": "admin", "restAuthCredential.password": clusterPassword}}},
+		"storageProfile": map[string]any{"storageaccounts": []any{map[string]any{"name": "hdistore.blob.core.windows.net", "isDefault": true, "container": "data", "key": key}}},
+		"computeProfile": map[string]any{"roles": []any{role("headnode", 2), role("workernode", workers)}}}})
+	c.clusterUp(name)
+}
+
+func (c *client) clusterUp(name string) {
+	c.t.Helper()
+	eventually(c.t, 4*time.Minute, func() string {
+		a := c.do("GET {P}/Microsoft.HDInsight/clusters/"+name+clusterVersion, nil)
+		if s := a.text("properties.provisioningState"); s != "Succeeded" {
+			if s == "Failed" {
+				c.t.Fatalf("the cluster fails: %s", a)
+			}
+			return "the cluster is " + s
+		}
+		return ""
+	})
+}
+
+// ssh logs in to a cluster by its name, through the proxy.
+func clusterLogin(t testing.TB, proxy, name string) *ssh.Client {
+	t.Helper()
+	var d net.Dialer
+	conn, err := d.DialContext(t.Context(), "tcp", proxy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := name + "-ssh.azurehdinsight.net:22"
+	fmt.Fprintf(conn, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", host, host)
+	r := bufio.NewReader(conn)
+	a, err := http.ReadResponse(r, &http.Request{Method: http.MethodConnect})
+	if err != nil || a.StatusCode != http.StatusOK {
+		t.Fatalf("CONNECT %s: %v %v", host, a, err)
+	}
+	early, _ := r.Peek(r.Buffered())
+	c, chans, reqs, err := ssh.NewClientConn(&headed{conn, bytes.NewReader(early)}, host, &ssh.ClientConfig{User: "sshuser", Auth: []ssh.AuthMethod{ssh.Password(clusterPassword)},
+		HostKeyCallback: func(string, net.Addr, ssh.PublicKey) error { return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := ssh.NewClient(c, chans, reqs)
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// headed is a connection of which some was read ahead.
+type headed struct {
+	net.Conn
+	early *bytes.Reader
+}
+
+func (h *headed) Read(p []byte) (int, error) {
+	if h.early.Len() > 0 {
+		return h.early.Read(p)
+	}
+	return h.Conn.Read(p)
+}
+
+// sh runs a command on the head node and gives what it printed, and its exit status.
+func sh(t testing.TB, client *ssh.Client, command string) (out, said string, code int) {
+	t.Helper()
+	s, err := client.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	var stdout, stderr bytes.Buffer
+	s.Stdout, s.Stderr = &stdout, &stderr
+	err = s.Run(command)
+	var exit *ssh.ExitError
+	switch {
+	case errors.As(err, &exit):
+		code = exit.ExitStatus()
+	case err != nil:
+		t.Fatalf("%s: %v\n%s", command, err, stderr.String())
+	}
+	return strings.TrimSpace(stdout.String()), stderr.String(), code
+}
+
+// put writes a file on the head node.
+func put(t testing.TB, client *ssh.Client, file, text string) {
+	t.Helper()
+	if _, said, code := sh(t, client, "cat >"+file+" <<'EOF-OF-TEST'\n"+text+"\nEOF-OF-TEST"); code != 0 {
+		t.Fatal(said)
+	}
+}
+
+// gateway asks a cluster's gateway.
+func (c *client) gateway(status int, name, path string) answer {
+	c.t.Helper()
+	return c.must(status, "GET https://"+name+".azurehdinsight.net"+path+"!", nil, "Authorization: "+basic("admin", clusterPassword))
+}
+
+func basic(user, password string) string {
+	r := &http.Request{Header: http.Header{}}
+	r.SetBasicAuth(user, password)
+	return r.Header.Get("Authorization")
+}
+
+const wordCount = `
+from pyspark import SparkContext
+sc = SparkContext(appName="words")
+counts = sc.textFile("wasb:///big/words.txt").flatMap(lambda l: l.split()).map(lambda w: (w, 1)).reduceByKey(lambda a, b: a + b)
+counts.map(lambda p: "%s %d" % p).coalesce(1).saveAsTextFile("wasb:///big/counts")
+for word, n in sorted(counts.collect()):
+    print("COUNT", word, n)
+`
+
+const failing = `
+from pyspark import SparkContext
+sc = SparkContext(appName="failing")
+sc.parallelize(range(4)).map(lambda x: 1 // (x - 2)).collect()
+`
+
+// TestSpark has a cluster do what its users do over SSH: pi, a word count over
+// 200 MB on the cluster's storage, and a job that fails; it grows meanwhile.
+func TestSpark(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it runs a cluster for a minute")
+	}
+	spark := sparkFolder(t)
+	e, c := up(t, func(cfg *emulator.Config) {
+		cfg.Spark, cfg.Environment = spark, []string{"PATH=" + os.Getenv("PATH")}
+	})
+	c.cluster("sparky", 1)
+	head := clusterLogin(t, e.Addr(), "sparky")
+
+	out, said, code := sh(t, head, `spark-submit --master yarn "$SPARK_HOME/examples/src/main/python/pi.py" 4`)
+	if code != 0 || !strings.Contains(out, "Pi is roughly 3.1") {
+		t.Fatalf("pi ends with %d: %s\n%s", code, out, last(said))
+	}
+	// 5 million lines of 42 bytes.
+	if _, said, code := sh(t, head, `yes "lorem ipsum dolor sit amet lorem  ipsum  " | head -n 5000000 >words.txt && ls -l words.txt >&2 && hdfs dfs -mkdir -p /big && hdfs dfs -put words.txt wasb:///big/`); code != 0 {
+		t.Fatalf("put: %s", last(said))
+	}
+	put(t, head, "words.py", wordCount)
+	counted := make(chan string, 1)
+	go func() {
+		out, said, code := sh(t, head, "spark-submit words.py")
+		if code != 0 {
+			out = fmt.Sprintf("it ends with %d: %s", code, last(said))
+		}
+		counted <- out
+	}()
+	c.must(202, "POST {P}/Microsoft.HDInsight/clusters/sparky/roles/workernode/resize"+clusterVersion, `{"targetInstanceCount":2}`)
+	c.clusterUp("sparky")
+	if n := c.gateway(200, "sparky", "/ws/v1/cluster/metrics").get("clusterMetrics.activeNodes"); n != 2.0 {
+		t.Errorf("YARN counts %v nodes", n)
+	}
+	if got := <-counted; !strings.Contains(got, "COUNT lorem 10000000") || !strings.Contains(got, "COUNT amet 5000000") {
+		t.Errorf("the words: %s", got)
+	}
+	if out, said, _ := sh(t, head, "hdfs dfs -ls wasb://data@hdistore.blob.core.windows.net/big/counts"); !strings.Contains(out, "_SUCCESS") {
+		t.Errorf("the counts are not in the storage account: %s\n%s", out, last(said))
+	}
+
+	put(t, head, "failing.py", failing)
+	// In client mode YARN does not learn of it.
+	if _, said, code := sh(t, head, "spark-submit --deploy-mode cluster --conf spark.yarn.maxAppAttempts=1 failing.py"); code != 1 || !strings.Contains(said, "final status: FAILED") {
+		t.Errorf("the job that fails in the cluster ends with %d: %s", code, last(said))
+	}
+	if _, said, code := sh(t, head, "spark-submit failing.py"); code != 1 || !strings.Contains(said, "ZeroDivisionError") {
+		t.Errorf("the job that fails ends with %d: %s", code, last(said))
+	}
+	put(t, head, "syntax.py", "print('a'")
+	if out, said, code := sh(t, head, "spark-submit syntax.py"); code != 1 || !strings.Contains(out+said, "SyntaxError") {
+		t.Errorf("a syntax error ends with %d: %s\n%s", code, out, last(said))
+	}
+	states := map[string]string{}
+	apps, _ := c.gateway(200, "sparky", "/ws/v1/cluster/apps").get("apps.app").([]any)
+	for _, a := range apps {
+		m := a.(map[string]any)
+		states[m["name"].(string)] = m["finalStatus"].(string)
+	}
+	if states["words"] != "SUCCEEDED" || states["failing.py"] != "FAILED" {
+		t.Errorf("YARN shows %v", states)
+	}
+	c.must(401, "GET https://sparky.azurehdinsight.net/ws/v1/cluster/apps!", nil, "Authorization: "+basic("admin", "wrong"))
+	if a := c.gateway(200, "sparky", "/api/v1/clusters/sparky/services/YARN"); a.text("ServiceInfo.state") != "STARTED" {
+		t.Errorf("Ambari: %s", a)
+	}
+	c.must(404, "GET https://nobody.azurehdinsight.net/ws/v1/cluster/apps!", nil, "Authorization: "+basic("admin", clusterPassword))
+	if a := c.do("DELETE {P}/Microsoft.HDInsight/clusters/sparky"+clusterVersion, nil); a.status != 202 {
+		t.Errorf("delete: %s", a)
+	}
+}
+
+func last(s string) string { return s[max(0, len(s)-2500):] }
+
+// TestKilledSpark kills the emulator in mid-job: after the next start the
+// cluster is there, YARN tries the job again, as it does when a node is lost, and another job runs.
+func TestKilledSpark(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it runs a cluster for a minute")
+	}
+	spark := sparkFolder(t)
+	t.Setenv("LAZULITE_SPARK", spark)
+	v := newVictim(t)
+	v.live()
+	c := v.client()
+	c.cluster("sparky", 1)
+	head := clusterLogin(t, v.listen, "sparky")
+	put(t, head, "long.py", "import time\nfrom pyspark import SparkContext\nsc = SparkContext(appName='long')\nsc.parallelize(range(2), 2).map(lambda x: time.sleep(600)).collect()")
+	go func() {
+		s, err := head.NewSession()
+		if err == nil {
+			_ = s.Run("spark-submit --deploy-mode cluster long.py") // it dies with the emulator
+		}
+	}()
+	app := func(c *client) map[string]any {
+		a, err := c.try(context.Background(), "GET https://sparky.azurehdinsight.net/ws/v1/cluster/apps!", nil, "Authorization: "+basic("admin", clusterPassword))
+		if err != nil {
+			return nil
+		}
+		m, _ := a.get("apps.app.0").(map[string]any)
+		return m
+	}
+	eventually(t, 4*time.Minute, func() string {
+		if m := app(c); m["state"] != "RUNNING" {
+			return fmt.Sprintf("the job is %v", m["state"])
+		}
+		return ""
+	})
+	v.kill()
+	v.live()
+	c = v.client()
+	c.clusterUp("sparky")
+	eventually(t, 5*time.Minute, func() string {
+		m := app(c)
+		id, _ := m["id"].(string)
+		a, err := c.try(context.Background(), "GET https://sparky.azurehdinsight.net/ws/v1/cluster/apps/"+id+"/appattempts!", nil, "Authorization: "+basic("admin", clusterPassword))
+		attempts, _ := a.get("appAttempts.appAttempt").([]any)
+		if err != nil || m["state"] != "RUNNING" || len(attempts) != 2 {
+			return fmt.Sprintf("after the start the job is %v after %d attempts: %v %v", m["state"], len(attempts), m["diagnostics"], err)
+		}
+		return ""
+	})
+	out, said, code := sh(t, clusterLogin(t, v.listen, "sparky"), `spark-submit "$SPARK_HOME/examples/src/main/python/pi.py" 2`)
+	if code != 0 || !strings.Contains(out, "Pi is roughly 3.1") {
+		t.Errorf("pi ends with %d: %s\n%s", code, out, last(said))
+	}
+}
