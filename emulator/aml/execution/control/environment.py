@@ -202,6 +202,8 @@ class Environment(object):
                 if said:
                     self._log.line(said)
             wanted.append(self._absolute(line))
+        if self._spark:
+            wanted = self._of_spark_time(version, wanted)
         if self._spark and self._spark["package"] and not any(re.match(r"pyspark\b", w, re.I) for w in wanted):
             self._log.line("There is no Spark here apart from Python's packages: installing %s" % spark.REQUIREMENT)
             wanted.append(spark.REQUIREMENT)
@@ -226,6 +228,18 @@ class Environment(object):
         if any(packages.admits(bounds, v) for v, _ in have) and not any(packages.admits(bounds, v) for v, _ in fitting):
             self._log.line("%s, not with the one that is asked for" % told)
         return fitting
+
+    def _of_spark_time(self, version, wanted):
+        """Takes the pin off azureml's packages of 2018, which none of the Pythons of a Spark of today can install."""
+        out = []
+        for line in wanted:
+            match = re.match(r"(azureml-[\w-]+)\s*==\s*0\.", line)
+            if match and version >= (3, 8):
+                self._log.line("%s can't be installed in Python %s, which Spark %s needs: taking the newest version"
+                               % (line, interpreters.dotted(version), self._spark["version"]))
+                line = match.group(1)
+            out.append(line)
+        return out
 
     def _choose(self, bounds, have):
         own = [(v, p) for v, p in have if not (self.lent and p.startswith(self.lent + os.sep))]

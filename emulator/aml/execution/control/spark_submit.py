@@ -12,6 +12,7 @@ from __future__ import print_function
 import io
 import json
 import os
+import shutil
 import sys
 import zipfile
 
@@ -77,7 +78,11 @@ class Submission(object):
             command += ["--py-files", packed]
         cluster = self._yarn and self._wanted["deployMode"] == "cluster"
         if cluster:
-            self._archives += [self._pack_driver() + "#azureml-setup"] + ([packed + "#" + PROJECT] if packed else [])
+            self._archives.append(self._pack_driver() + "#azureml-setup")
+            if packed:
+                # Under another name: YARN takes each file once, and would leave it out of the one list or the other.
+                shutil.copyfile(packed, os.path.join(SETUP, "project-files.zip"))
+                self._archives.append(os.path.join(SETUP, "project-files.zip") + "#" + PROJECT)
         bundle = os.path.join(SETUP, "ca-bundle.pem")
         if self._apart and os.path.exists(bundle):
             self._files.append(bundle)
