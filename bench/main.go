@@ -34,7 +34,7 @@ import (
 var (
 	binary = flag.String("binary", "bin/lazulite", "the emulator")
 	python = flag.String("python", "", "a Python with azureml 0.1.68; empty: the figures that need it are left out")
-	only   = flag.String("only", "", "a part alone, \"machines\"; empty: all")
+	only   = flag.String("only", "", "a part alone, machines or scoring; empty: all")
 	long   = flag.Duration("for", 2*time.Second, "length of each turn of a throughput measurement")
 	serve  = flag.String("reference-server", "", "internal: serve these bytes on TLS")
 )
@@ -55,6 +55,13 @@ func main() {
 		report.print(os.Stdout)
 		return
 	}
+	if *only == "scoring" {
+		e := launch(filepath.Join(dir, "data"))
+		defer e.stop()
+		scoring(report, e)
+		report.print(os.Stdout)
+		return
+	}
 	start(report, dir)
 	e := launch(filepath.Join(dir, "data"))
 	defer e.stop()
@@ -66,6 +73,7 @@ func main() {
 	containerGroups(report)
 	if *python != "" {
 		clientRuns(report, e)
+		scoring(report, e)
 	}
 	machines(report, dir)
 	report.print(os.Stdout)

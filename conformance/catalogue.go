@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // Level says how much a requirement weighs.
@@ -39,6 +40,23 @@ func Catalogue() ([]Requirement, error) {
 		return nil, fmt.Errorf("catalogue.json: %w", err)
 	}
 	return list, nil
+}
+
+// targets are the compute targets that the catalogue has requirements of.
+func targets() ([]string, error) {
+	list, err := Catalogue()
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, r := range list {
+		for _, l := range r.Labels {
+			if t, ok := strings.CutPrefix(l, "target:"); ok && !contains(all, t) {
+				all = append(all, t)
+			}
+		}
+	}
+	return all, nil
 }
 
 // Checked returns the ids of the requirements that have a spec, in order.

@@ -41,7 +41,7 @@ func TestCatalogueIsWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := regexp.MustCompile(`^[a-z]+(\.[a-z-]+){1,3}$`)
-	labels := []string{"core", "aml", "target:local", "target:vm", "deploy", "target:dsvm", "target:batchai", "target:aci", "gpu", "slow", "cost"}
+	labels := []string{"core", "aml", "target:local", "target:vm", "deploy", "target:dsvm", "target:batchai", "target:aci", "target:hdinsight", "gpu", "slow", "cost"}
 	for _, r := range list {
 		if !id.MatchString(r.ID) || r.Text == "" || r.Source == "" || len(r.Labels) == 0 {
 			t.Errorf("%+v is not whole", r)

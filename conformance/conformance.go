@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"lazulite.dev/conformance/wire"
@@ -60,7 +61,7 @@ type Config struct {
 	// Workspace is the prefix of the workspace's name.
 	Workspace string `json:"workspace" env:"AMLC_WORKSPACE"`
 
-	// Targets limits the specs labelled target:… to these ("local", "vm"); empty is all.
+	// Targets limits the specs labelled target:… to these (local, vm, dsvm, batchai, aci, hdinsight); empty is all.
 	Targets []string `json:"targets" env:"AMLC_TARGETS"`
 	// Labels is a Ginkgo label filter, such as "core && !slow"; empty is all.
 	Labels string `json:"labels" env:"AMLC_LABELS"`
@@ -173,9 +174,13 @@ func (c Config) check() (Config, error) {
 	case c.Token == nil && (c.Authority == "" || c.Tenant == "" || c.ClientID == "" || c.ClientSecret == ""):
 		return c, fmt.Errorf("no way to get a token: give authority, tenant, client id and client secret")
 	}
+	known, err := targets()
+	if err != nil {
+		return c, err
+	}
 	for _, t := range c.Targets {
-		if t != "local" && t != "vm" {
-			return c, fmt.Errorf("unknown target %q: there are local and vm", t)
+		if !contains(known, t) {
+			return c, fmt.Errorf("unknown target %q: there are %s", t, strings.Join(known, ", "))
 		}
 	}
 	return c, nil

@@ -77,6 +77,7 @@ func TestEmulator(t *testing.T) {
 	}
 	creates(t, rep)
 	fidelity(t, rep)
+	claims(t, rep)
 	for _, left := range rep.Left {
 		t.Error("left behind:", left)
 	}
@@ -165,4 +166,64 @@ func fidelity(t *testing.T, rep conformance.Report) {
 			t.Errorf("this run did not witness (go test ./conformance -run TestEmulator -update, if that is right): %s", line)
 		}
 	}
+}
+
+// claims holds README's table of what is emulated against this run: each line
+// names its witnesses, requirements that passed here or tests of real clients.
+func claims(t *testing.T, rep conformance.Report) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, ok := strings.Cut(string(b), "| part | state | witnessed by |\n|---|---|---|\n")
+	if !ok {
+		t.Fatal("README has no table of what is emulated")
+	}
+	table, _, _ = strings.Cut(table, "\n\n")
+	for _, line := range strings.Split(table, "\n") {
+		cells := strings.Split(strings.Trim(line, "| "), " | ")
+		witnesses := cells[len(cells)-1]
+		if len(cells) != 3 || !strings.Contains(witnesses, "`") {
+			t.Errorf("nobody witnessed: %s", line)
+			continue
+		}
+		for _, w := range strings.Split(witnesses, ", ") {
+			if w = strings.Trim(w, "` "); !witnessed(t, rep, w) {
+				t.Errorf("README's witness %s did not witness: %s", w, cells[0])
+			}
+		}
+	}
+}
+
+// witnessed says whether a requirement of that pattern passed, or there is such a test of a real client.
+func witnessed(t *testing.T, rep conformance.Report, pattern string) bool {
+	t.Helper()
+	if strings.HasPrefix(pattern, "Test") {
+		files, err := filepath.Glob(filepath.Join("..", "clients", "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			b, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(string(b), "func "+pattern+"(") {
+				return true
+			}
+		}
+		return false
+	}
+	passed := false
+	for _, r := range rep.Results {
+		if ok, err := filepath.Match(pattern, r.ID); err != nil || !ok {
+			continue
+		}
+		if r.Status == conformance.Fail || r.Status == conformance.Errored {
+			return false
+		}
+		passed = passed || r.Status == conformance.Pass
+	}
+	return passed
 }

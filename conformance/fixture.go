@@ -13,18 +13,19 @@ import (
 
 // fixtures are what several specs share: each is made by the first that needs it.
 type fixtures struct {
-	group     fixture[string]
-	workspace fixture[*workspace]
-	local     fixture[*localHost]
-	vm        fixture[*machine]
-	dsvm      fixture[*ordered]
-	gpu       fixture[gpuMachine]
-	aci       fixture[containerGroup]
-	batchAI   fixture[*batchAI]
-	image     fixture[string]
-	service   fixture[*webService]
-	providers map[string]fixture[struct{}]
-	dirs      []string
+	group      fixture[string]
+	workspace  fixture[*workspace]
+	local      fixture[*localHost]
+	vm         fixture[*machine]
+	dsvm       fixture[*ordered]
+	gpu        fixture[gpuMachine]
+	aci        fixture[containerGroup]
+	batchAI    fixture[*batchAI]
+	image      fixture[string]
+	service    fixture[*webService]
+	amlCluster fixture[*amlCluster]
+	providers  map[string]fixture[struct{}]
+	dirs       []string
 }
 
 // fixture is made once. Whoever needs it after it failed is skipped: the failure is told once.

@@ -52,12 +52,17 @@ func (s *session) submitLocal(arguments ...any) *localRun {
 // submitProject does what Experiment.submit does for the target local: it asks
 // for the control scripts, unpacks them beside the project and starts them detached.
 func (s *session) submitProject(script projectFile, arguments ...any) *localRun {
+	return s.submitWith(order{target: "local"}, script, arguments...)
+}
+
+// submitWith is submitProject with the environment of an order.
+func (s *session) submitWith(o order, script projectFile, arguments ...any) *localRun {
 	host, w := s.localHost(), s.workspace()
 	run := &localRun{id: fmt.Sprintf("conformance_%d_%s", time.Now().Unix(), random()), dir: s.tempDir(), exit: make(chan error, 1)}
 	run.url = w.experiment("history") + "/runs/" + run.id
 	files := w.configFiles()
 	r := s.multipart(w.experiment("execution")+"/localrun?runId="+run.id,
-		part{filename: "definition.json", content: s.definition("local", arguments...)},
+		part{filename: "definition.json", content: s.orderDefinition(o, arguments...)},
 		part{filename: "aml_config.zip", content: zipped(s, files)})
 	s.status(r, http.StatusOK)
 	// NotStarted would be an end in the eyes of wait_for_completion.

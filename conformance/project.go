@@ -60,34 +60,43 @@ const scriptWord = `"a b" $HOME 'c'`
 
 // definition is definition.json as azureml-core 0.1.68 sends it, user-managed.
 func (s *session) definition(target string, arguments ...any) string {
+	return s.definitionWith(target, nil, arguments...)
+}
+
+// definitionWith is a definition whose configuration is changed before it is sent.
+func (s *session) definitionWith(target string, change func(configuration map[string]any), arguments ...any) string {
 	if arguments == nil {
 		arguments = []any{}
 	}
-	b, err := json.Marshal(map[string]any{
-		"TargetDetails": nil,
-		"Configuration": map[string]any{
-			"script": "train.py", "arguments": arguments, "target": target, "framework": "Python",
-			"autoPrepareEnvironment": true, "maxRunDurationSeconds": nil,
-			"environment": map[string]any{
-				"environmentVariables": map[string]string{"EXAMPLE_ENV_VAR": "EXAMPLE_VALUE"},
-				"python": map[string]any{"userManagedDependencies": true, "interpreterPath": s.cfg.Python,
-					"condaDependencies": map[string]any{"name": "project_environment",
-						"dependencies": []any{"python=3.6.2", map[string]any{"pip": []string{"azureml-defaults"}}}}},
-				"docker": map[string]any{"enabled": false, "baseImage": "mcr.microsoft.com/azureml/base:0.1.4", "sharedVolumes": true,
-					"gpuSupport": false, "arguments": []any{}, "baseImageRegistry": map[string]any{"address": nil, "username": nil, "password": nil}},
-				"spark": map[string]any{"repositories": []string{"https://mmlspark.azureedge.net/maven"},
-					"packages":         []any{map[string]string{"group": "com.microsoft.ml.spark", "artifact": "mmlspark_2.11", "version": "0.12"}},
-					"precachePackages": true},
-			},
-			"history":           map[string]bool{"outputCollection": true, "snapshotProject": true},
-			"spark":             map[string]any{"configuration": map[string]any{"spark.app.name": "Azure ML Experiment", "spark.yarn.maxAppAttempts": 1}},
-			"hdi":               map[string]string{"yarnDeployMode": "cluster"},
-			"batchai":           map[string]int{"nodeCount": 1},
-			"tensorflow":        map[string]int{"workerCount": 1, "parameterServerCount": 1},
-			"mpi":               map[string]int{"processCountPerNode": 1},
-			"containerInstance": map[string]any{"cpuCores": 1, "memoryGb": 4, "region": nil},
-			"dataReferences":    map[string]any{},
+	configuration := map[string]any{
+		"script": "train.py", "arguments": arguments, "target": target, "framework": "Python",
+		"autoPrepareEnvironment": true, "maxRunDurationSeconds": nil,
+		"environment": map[string]any{
+			"environmentVariables": map[string]string{"EXAMPLE_ENV_VAR": "EXAMPLE_VALUE"},
+			"python": map[string]any{"userManagedDependencies": true, "interpreterPath": s.cfg.Python,
+				"condaDependencies": map[string]any{"name": "project_environment",
+					"dependencies": []any{"python=3.6.2", map[string]any{"pip": []string{"azureml-defaults"}}}}},
+			"docker": map[string]any{"enabled": false, "baseImage": "mcr.microsoft.com/azureml/base:0.1.4", "sharedVolumes": true,
+				"gpuSupport": false, "arguments": []any{}, "baseImageRegistry": map[string]any{"address": nil, "username": nil, "password": nil}},
+			"spark": map[string]any{"repositories": []string{"https://mmlspark.azureedge.net/maven"},
+				"packages":         []any{map[string]string{"group": "com.microsoft.ml.spark", "artifact": "mmlspark_2.11", "version": "0.12"}},
+				"precachePackages": true},
 		},
+		"history":           map[string]bool{"outputCollection": true, "snapshotProject": true},
+		"spark":             map[string]any{"configuration": map[string]any{"spark.app.name": "Azure ML Experiment", "spark.yarn.maxAppAttempts": 1}},
+		"hdi":               map[string]string{"yarnDeployMode": "cluster"},
+		"batchai":           map[string]int{"nodeCount": 1},
+		"tensorflow":        map[string]int{"workerCount": 1, "parameterServerCount": 1},
+		"mpi":               map[string]int{"processCountPerNode": 1},
+		"containerInstance": map[string]any{"cpuCores": 1, "memoryGb": 4, "region": nil},
+		"dataReferences":    map[string]any{},
+	}
+	if change != nil {
+		change(configuration)
+	}
+	b, err := json.Marshal(map[string]any{
+		"TargetDetails":   nil,
+		"Configuration":   configuration,
 		"TelemetryValues": map[string]string{"amlClientOSVersion": "Linux-x86_64", "amlClientPythonVersion": "3.6.15", "amlClientType": "azureml-sdk-core"},
 	})
 	s.must(err)

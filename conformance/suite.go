@@ -32,7 +32,7 @@ func specs() []spec {
 	for _, part := range [][]spec{
 		authSpecs(), groupSpecs(), requestSpecs(), resourceSpecs(), deploymentSpecs(),
 		workspaceSpecs(), historySpecs(), metricSpecs(), artifactSpecs(), snapshotSpecs(), modelSpecs(),
-		localSpecs(), vmSpecs(), dsvmSpecs(), gpuSpecs(), batchAISpecs(), aciSpecs(), deploySpecs(), deletionSpecs(),
+		localSpecs(), vmSpecs(), dsvmSpecs(), gpuSpecs(), batchAISpecs(), aciSpecs(), deploySpecs(), workflowSpecs(), deletionSpecs(),
 	} {
 		all = append(all, part...)
 	}

@@ -73,7 +73,7 @@ killed run left is deleted by "lazulite conform sweep".`,
 	fl.Float64Var(&f.budget, "budget", 0, "US dollars that may be spent on Azure, by the catalogue's estimates (an endpoint on this machine is free)")
 	fl.DurationVar(&f.time, "time", 0, "time for the whole run (default 1h)")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "tell what would be checked and created, and send nothing")
-	fl.StringSliceVar(&f.targets, "targets", nil, "compute targets to judge (local, vm); all if empty")
+	fl.StringSliceVar(&f.targets, "targets", nil, "compute targets to judge (local, vm, dsvm, batchai, aci, hdinsight); all if empty")
 	fl.StringVar(&f.labels, "labels", "", "label filter, such as 'core && !slow'")
 	fl.StringVar(&f.documents, "documents", "", "folder of Azure's OpenAPI documents to hold the answers against")
 	fl.BoolVar(&f.keep, "keep", false, "delete nothing afterwards")

@@ -13,7 +13,7 @@
 //
 // An address is one of 198.18.0.0/15, which no network routes: it, and the
 // DNS label's name, lead to the group through the front alone (Dial). On the
-// process engine an image is this host where images.json says so, its ports are
+// process engine an image is this host where engine.HostImages says so, its ports are
 // the host's, and volumes can't be mounted: what can't be done is refused, and
 // the group's events say why.
 //
@@ -58,8 +58,8 @@ type Config struct {
 	Share func(ctx context.Context, account, key, share string) (dir string, err error)
 	// Environment is NAME=value of git, which fetches gitRepo volumes: PATH and the like.
 	Environment []string
-	// Images are further rows of images that the process engine has, before those of images.json.
-	Images []HostImage
+	// Images are further rows of images that the process engine has, before those of engine.HostImages.
+	Images []engine.HostImage
 	// Tenant is shown as that of identities.
 	Tenant string
 	// Groups limits the groups of a subscription in a region; 0: 100.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"lazulite.dev/emulator/arm"
+	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/hardware"
 )
 
@@ -137,13 +138,13 @@ func (f *Fake) capabilities(_ context.Context, c arm.Call) (any, error) {
 		"capabilities": map[string]any{"maxMemoryInGB": place.MaxMemoryInGB, "maxCpu": place.MaxCPU, "maxGpuCount": 0}}}}, nil
 }
 
-// cachedImages are those that a group gets without waiting: on the process engine what images.json names.
+// cachedImages are those that a group gets without waiting: on the process engine what engine.HostImages names.
 func (f *Fake) cachedImages(_ context.Context, c arm.Call) (any, error) {
 	if _, refused := findRegion(c.Vars["location"]); refused != nil {
 		return nil, refused
 	}
 	out := []any{}
-	for _, i := range append(f.cfg.Images[:len(f.cfg.Images):len(f.cfg.Images)], hostImages()...) {
+	for _, i := range append(f.cfg.Images[:len(f.cfg.Images):len(f.cfg.Images)], engine.HostImages()...) {
 		out = append(out, map[string]any{"osType": "Linux", "image": i.Match})
 	}
 	return listed{out}, nil

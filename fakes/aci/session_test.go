@@ -15,6 +15,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"lazulite.dev/emulator/engine"
 	"lazulite.dev/fakes/aci"
 )
 
@@ -154,7 +155,7 @@ func TestAttach(t *testing.T) {
 // A group is reached by its name and by its address, at the ports of its address alone.
 func TestDial(t *testing.T) {
 	s := newService(t, "process", t.TempDir(), func(c *aci.Config) {
-		c.Images = []aci.HostImage{{Match: "server", Command: []string{"/bin/sh", "-c", `exec python3 -u -m http.server ${LAZULITE_PORT_18091:-18091} --bind 127.0.0.1`}, MovesPorts: true}}
+		c.Images = []engine.HostImage{{Match: "server", Command: []string{"/bin/sh", "-c", `exec python3 -u -m http.server ${LAZULITE_PORT_18091:-18091} --bind 127.0.0.1`}, MovesPorts: true}}
 	})
 	serve := func(label string) string {
 		return `{"location":"westus","properties":{"osType":"Linux","ipAddress":{"type":"Public","dnsNameLabel":"` + label + `","ports":[{"port":18091}]},"containers":[{"name":"main","properties":{"image":"server","ports":[{"port":18091},{"port":18092}],` +

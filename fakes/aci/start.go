@@ -64,7 +64,7 @@ func (m *member) fetch(ctx context.Context) error {
 	}
 	image := m.item.Properties.Image
 	if onHost(e) {
-		if _, ok := m.pod.fake.hostImage(image); !ok {
+		if _, ok := engine.FindHostImage(image, m.pod.fake.cfg.Images...); !ok {
 			return fmt.Errorf("%w: containers are processes of this host here, which stands for images of Python and of plain distributions alone: run lazulite with Docker for others", engine.ErrNoImage)
 		}
 		return nil
@@ -158,7 +158,7 @@ func (m *member) launch(ctx context.Context, e engine.Engine) (engine.Container,
 
 // hostSpec makes a Spec one of this host: its image is what the table says.
 func (m *member) hostSpec(spec *engine.Spec) error {
-	row, ok := m.pod.fake.hostImage(spec.Image)
+	row, ok := engine.FindHostImage(spec.Image, m.pod.fake.cfg.Images...)
 	if !ok {
 		return fmt.Errorf("%w: %s", engine.ErrNoImage, spec.Image)
 	}

@@ -368,6 +368,10 @@ func (f *Fake) renderJob(c arm.Call, r *arm.Resource) (any, error) {
 	if len(s.Errors) > 0 {
 		info["errors"] = errorsOf(s.Errors)
 	}
+	if len(s.Warnings) > 0 {
+		// Not of Azure, where nothing stood for anything else.
+		info["lazuliteWarnings"] = s.Warnings
+	}
 	if len(info) > 0 {
 		properties["executionInfo"] = info
 	}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"lazulite.dev/fakes/batchai"
 )
 
 func number(v any) string { return fmt.Sprint(v) }
@@ -84,6 +86,41 @@ func TestJob(t *testing.T) {
 	s.must(202, "DELETE "+jobs+"j", "")
 	if a := s.do("GET "+jobs+"j", ""); a.status != 404 {
 		t.Errorf("deleted: %s", a.body)
+	}
+}
+
+// Ensure that where containers are processes of this host, the host stands for a plain image, with a warning, and for no other.
+func TestJobContainerOnHost(t *testing.T) {
+	s := newService(t)
+	s.must(202, "PUT "+workspace+"/clusters/c", cluster(manual(1), withShare))
+	container := func(image string) string {
+		return job("echo ran", `"containerSettings":{"imageSourceRegistry":{"image":"`+image+`"}}`)
+	}
+	s.must(202, "PUT "+jobs+"plain", container("ubuntu"))
+	a := s.until("GET "+jobs+"plain", "properties.executionState", is("succeeded"))
+	warning, _ := a.at("properties.executionInfo.lazuliteWarnings.0").(string)
+	log, err := os.ReadFile(filepath.Join(s.dir, "storage", "share", a.at("properties.jobOutputDirectoryPathSegment").(string), "stdouterr", "execution.log"))
+	if err != nil || !strings.Contains(warning, "instead of in a container of ubuntu") || !strings.Contains(string(log), warning) || a.at("properties.executionInfo.errors") != nil {
+		t.Errorf("%v %s\n%s", err, a.body, log)
+	}
+	s.must(202, "PUT "+jobs+"other", container("tensorflow/tensorflow:1.8.0"))
+	a = s.until("GET "+jobs+"other", "properties.executionState", is("failed"))
+	if text, _ := a.at("properties.executionInfo.errors.0.message").(string); a.at("properties.executionInfo.errors.0.code") != "ContainerImageUnavailable" || !strings.Contains(text, "not for tensorflow/tensorflow:1.8.0") || a.at("properties.executionInfo.exitCode") != nil {
+		t.Errorf("%s", a.body)
+	}
+}
+
+// Ensure that folders which nodes may mount are there before the first node is, whoever makes something in them later.
+func TestFoldersAreThere(t *testing.T) {
+	var dir string
+	newService(t, func(c *batchai.Config) {
+		dir = filepath.Join(c.Dir, "later", "blobs")
+		c.Folders = append(c.Folders, dir)
+	})
+	for _, d := range []string{dir, filepath.Join(dir, "..", "..", "disks")} {
+		if info, err := os.Stat(d); err != nil || !info.IsDir() {
+			t.Errorf("%s: %v", d, err)
+		}
 	}
 }
 

@@ -127,7 +127,8 @@ func (f *Fake) fetch(ctx context.Context, uri string) ([]byte, error) {
 	}
 	defer a.Body.Close()
 	if a.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("The remote server returned an error: (%d) %s.", a.StatusCode, http.StatusText(a.StatusCode)) //nolint:staticcheck // the service's words
+		//lint:ignore ST1005 the service's own words
+		return nil, fmt.Errorf("The remote server returned an error: (%d) %s.", a.StatusCode, http.StatusText(a.StatusCode))
 	}
 	data, err := io.ReadAll(io.LimitReader(a.Body, maxScript+1))
 	if err == nil && len(data) > maxScript {

@@ -6,7 +6,8 @@ import (
 	"io"
 	"path"
 	"slices"
-	"strings"
+
+	"lazulite.dev/emulator/engine"
 )
 
 // BaseImage is the image that Images.Build makes: what machines and nodes run.
@@ -15,9 +16,8 @@ const BaseImage = "lazulite/base:latest"
 // Table says which local image stands for which name, in order: the first row that matches counts.
 type Table []Row
 
-// Row of a Table. Match is an image name as clients send it, or one with * for
-// any characters up to the next slash; the tag may be left out, and then any
-// will do. Case does not count, nor does docker.io/ or docker.io/library/ in front.
+// Row of a Table. Match is an image name as clients send it, or one with *, as
+// engine.MatchImage takes it: the tag may be left out, and then any will do.
 type Row struct {
 	Match string `json:"match"`
 	Image string `json:"image"`
@@ -52,7 +52,7 @@ func ReadTable(r io.Reader) (Table, error) {
 		if row.Image == "" {
 			return nil, fmt.Errorf("image table: row %d has no image", i+1)
 		}
-		if _, err := path.Match(fold(row.Match), ""); err != nil {
+		if _, err := path.Match(row.Match, ""); err != nil {
 			return nil, fmt.Errorf("image table: row %d: match %q: %w", i+1, row.Match, err)
 		}
 	}
@@ -61,27 +61,9 @@ func ReadTable(r io.Reader) (Table, error) {
 
 // Lookup gives the image that stands for a name.
 func (t Table) Lookup(name string) (string, bool) {
-	name = fold(name)
-	bare, _, _ := strings.Cut(name, "@")
-	if i := strings.LastIndex(bare, ":"); i > strings.LastIndex(bare, "/") {
-		bare = bare[:i]
-	}
-	i := slices.IndexFunc(t, func(r Row) bool {
-		match := fold(r.Match)
-		for _, n := range []string{name, bare} {
-			if ok, err := path.Match(match, n); ok && err == nil {
-				return true
-			}
-		}
-		return false
-	})
+	i := slices.IndexFunc(t, func(r Row) bool { return engine.MatchImage(r.Match, name) })
 	if i < 0 {
 		return "", false
 	}
 	return t[i].Image, true
-}
-
-func fold(name string) string {
-	name = strings.ToLower(strings.TrimSpace(name))
-	return strings.TrimPrefix(strings.TrimPrefix(name, "docker.io/"), "library/")
 }

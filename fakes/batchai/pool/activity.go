@@ -1,6 +1,10 @@
 package pool
 
-import "sync"
+import (
+	"context"
+	"fmt"
+	"sync"
+)
 
 // activity counts what goes on, so that a manual clock can be advanced exactly
 // when everything waits for it: nothing is busy, and there is a timer of the
@@ -8,6 +12,7 @@ import "sync"
 type activity struct {
 	mu           sync.Mutex
 	busy, timers int
+	quiet        chan struct{} // closed when next nothing is busy any more; nil: nobody waits for that
 }
 
 // task is one goroutine's share: busy, or waiting, for a number of the clock's
@@ -30,7 +35,15 @@ func (a *activity) end(t *task) {
 	a.awake(t)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.busy--
+	a.rest()
+}
+
+// rest is one less that is busy.
+func (a *activity) rest() {
+	if a.busy--; a.busy == 0 && a.quiet != nil {
+		close(a.quiet)
+		a.quiet = nil
+	}
 }
 
 // wait says that the task waits from now on; false: it was roused since it was
@@ -43,7 +56,7 @@ func (a *activity) wait(t *task, timers int) bool {
 		return false
 	default:
 	}
-	a.busy--
+	a.rest()
 	a.timers += timers
 	t.waiting, t.timers = true, timers
 	return true
@@ -79,9 +92,27 @@ func (a *activity) resume(t *task) {
 	}
 }
 
-// settled says whether all wait, and for how many timers of the clock.
-func (a *activity) settled() (timers int, ok bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.timers, a.busy == 0
+// settle waits until all wait, for as many timers as the clock has (clock.Manual's
+// Waiting). Of those that it has a task always knows, as it waits for one only when
+// it is made or about to be; it may have fired, or be made a moment later.
+func (a *activity) settle(ctx context.Context, waiting func() (n int, more <-chan struct{})) error {
+	for {
+		a.mu.Lock()
+		n, more := waiting()
+		if a.busy == 0 && a.timers == n {
+			a.mu.Unlock()
+			return nil
+		}
+		if a.quiet == nil {
+			a.quiet = make(chan struct{})
+		}
+		quiet := a.quiet
+		a.mu.Unlock()
+		select {
+		case <-quiet:
+		case <-more:
+		case <-ctx.Done():
+			return fmt.Errorf("pool: nothing settles, with %d timers: %w", n, ctx.Err())
+		}
+	}
 }

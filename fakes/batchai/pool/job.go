@@ -91,7 +91,7 @@ type JobStatus struct {
 	Nodes    []string // that it runs or ran on, its master first
 	// Waiting says, in words, why a queued job does not start.
 	Waiting string
-	// Warnings of what was not as on Azure: no GPU where the size has some, say.
+	// Warnings of what is not as on Azure in the last attempt that began: no GPU where the size has some, say.
 	Warnings []string `json:",omitempty"`
 }
 

@@ -16,11 +16,13 @@ import (
 // was written outlives the emulator's end, however it comes; it is not synced
 // against a loss of power.
 type journal struct {
-	mu   sync.Mutex
-	file *os.File
+	mu    sync.Mutex
+	file  *os.File
+	lines bytes.Buffer // of one append; kept for the next
 }
 
-// entry is one line. Without a value the key is gone.
+// entry is one line. Without a value the key is gone. Kinds and ids (idPattern's,
+// and those of nodes) have nothing that JSON would have to escape.
 type entry struct {
 	Kind, ID string
 	Value    json.RawMessage `json:",omitempty"`
@@ -46,11 +48,7 @@ func openJournal(path string) (*journal, []entry, error) {
 	}
 	var b bytes.Buffer
 	for _, e := range live {
-		line, err := json.Marshal(e)
-		if err != nil {
-			return nil, nil, err
-		}
-		b.Write(append(line, '\n'))
+		e.write(&b)
 	}
 	temp := path + ".new"
 	if err := os.WriteFile(temp, b.Bytes(), 0o600); err != nil {
@@ -122,22 +120,33 @@ func record(kind, id string, value any) entry {
 	return e
 }
 
+// write puts the entry's line at the end of a buffer. Its value is compact JSON
+// already: json.Marshal of the whole would read through it once more.
+func (e entry) write(b *bytes.Buffer) {
+	b.WriteString(`{"Kind":"`)
+	b.WriteString(e.Kind)
+	b.WriteString(`","ID":"`)
+	b.WriteString(e.ID)
+	b.WriteByte('"')
+	if e.Value != nil {
+		b.WriteString(`,"Value":`)
+		b.Write(e.Value)
+	}
+	b.WriteString("}\n")
+}
+
 // append writes entries in one go. All or, after a crash, a beginning of them is there.
 func (j *journal) append(entries ...entry) error {
-	var b bytes.Buffer
-	for _, e := range entries {
-		line, err := json.Marshal(e)
-		if err != nil {
-			return err
-		}
-		b.Write(append(line, '\n'))
-	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.file == nil {
 		return ErrClosed
 	}
-	_, err := j.file.Write(b.Bytes())
+	j.lines.Reset()
+	for _, e := range entries {
+		e.write(&j.lines)
+	}
+	_, err := j.file.Write(j.lines.Bytes())
 	return err
 }
 

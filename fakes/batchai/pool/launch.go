@@ -70,9 +70,7 @@ func (j *job) launch(ctx context.Context, kind string, nodes []*node, left []*pl
 			l.log("Error: %s", e.Error())
 		}
 	}()
-	o = l.play(ctx)
-	o.warnings = append(o.warnings, l.warnings()...)
-	return o
+	return l.play(ctx)
 }
 
 // arrange has a container and folders on each node.
@@ -143,7 +141,7 @@ func (l *launch) play(ctx context.Context) outcome {
 		return asOutcome(ctx, err)
 	}
 	if !l.resume {
-		if err := j.begun(ctx); err != nil {
+		if err := j.begun(ctx, l.warnings()); err != nil {
 			return asOutcome(ctx, err)
 		}
 	}
@@ -337,7 +335,7 @@ func (l *launch) warnings() []string {
 		}
 	}
 	if c := l.job.spec.Container; c != nil && l.kind == kindProcess {
-		out = append(out, fmt.Sprintf("The job runs on this host instead of in a container of %s: the process engine has no images.", c.Image))
+		out = append(out, fmt.Sprintf("The job runs on this host instead of in a container of %s: the process engine has no images, and for a plain one the host stands.", c.Image))
 	}
 	if c := l.job.spec.Container; c != nil && c.SHMSize != "" {
 		out = append(out, "containerSettings.shmSize is not applied: the container has what the engine gives.")

@@ -32,6 +32,7 @@ type node struct {
 	rec      nodeRecord
 	job      *job
 	awaiting bool // the end of its job, to go
+	fated    *alarm
 	resume   bool // it was there before the emulator's restart
 
 	ready chan struct{} // closed when what only the goroutine may touch is there for its job
@@ -214,7 +215,7 @@ func (n *node) up() {
 func (n *node) fate(now time.Time) {
 	c := n.cluster
 	if life := n.dice.lifetime(); c.spec.LowPriority && life > 0 {
-		c.alarm(now.Add(life), func() {
+		n.fated = c.alarm(now.Add(life), func() {
 			if c.nodes[n.rec.ID] == n {
 				_ = c.preemptNode(n) // one that is going already goes on going
 			}
@@ -287,6 +288,7 @@ func (n *node) down() {
 	b := &batch{cluster: c, now: p.cfg.Clock.Now()}
 	c.count[n.rec.State]--
 	delete(c.nodes, n.rec.ID)
+	c.quiet(n.fated)
 	b.record(record(kindNode, n.rec.ID, nil))
 	b.note("")
 	c.resizing(b)

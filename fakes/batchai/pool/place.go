@@ -69,10 +69,15 @@ func (l *launch) prepare(ctx context.Context, at int) error {
 		pl.container = pl.node.container
 		return nil
 	}
+	if container != nil && l.kind == kindProcess {
+		if _, ok := engine.FindHostImage(container.Image); !ok {
+			return Error{Code: "ContainerImageUnavailable", Message: fmt.Sprintf("The job's container can't be made: this emulator's containers are processes of this host, which stands for images of plain distributions and of Python and for the SDK's base images, and not for %s. With Docker any image is run.", container.Image)}
+		}
+	}
 	spec := engine.Spec{Name: j.placeName(at), Env: pl.node.env, Limits: pl.node.limits,
 		Labels: map[string]string{"lazulite.cluster": j.cluster.spec.ID, "lazulite.job": j.spec.ID}}
 	if container != nil && l.kind != kindProcess {
-		spec.Image = container.Image // for processes of this host every image is the host itself
+		spec.Image = container.Image // processes of this host have no image
 	}
 	if l.kind == kindProcess {
 		spec.Dir = temp

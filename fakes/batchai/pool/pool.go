@@ -351,6 +351,8 @@ func (p *Pool) UsedCores(name string, lowPriority bool) int {
 	return p.cores[account{name, lowPriority}]
 }
 
-// Settled says whether everything waits for the clock, and for how many of its
-// timers: with a manual clock that has as many it may be advanced.
-func (p *Pool) Settled() (timers int, ok bool) { return p.activity.settled() }
+// Settled waits until everything waits for a manual clock, which may then be
+// advanced: waiting is its method Waiting. Its only error is ctx's.
+func (p *Pool) Settled(ctx context.Context, waiting func() (timers int, more <-chan struct{})) error {
+	return p.activity.settle(ctx, waiting)
+}

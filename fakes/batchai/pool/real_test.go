@@ -352,7 +352,15 @@ func TestProcess(t *testing.T) {
 	j.Container = &pool.Container{Image: "ubuntu"}
 	r.submit(j)
 	// Batch AI's clusters of this engine have no containers, and say so.
-	if s := r.done("image"); s.State != pool.JobSucceeded || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "runs on this host instead of in a container of ubuntu") {
+	if s := r.done("image"); s.State != pool.JobSucceeded || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "runs on this host instead of in a container of ubuntu") ||
+		!strings.Contains(r.output("image", "execution.log"), s.Warnings[0]) {
+		t.Errorf("%+v\n%s", s, r.output("image", "execution.log"))
+	}
+	// An image that has something of its own is not to be had, and nothing runs.
+	j = task("other", 1, shell("echo never"))
+	j.Container = &pool.Container{Image: "tensorflow/tensorflow:1.8.0-gpu"}
+	r.submit(j)
+	if s := r.done("other"); s.State != pool.JobFailed || s.ExitCode != nil || errorCode(s) != "ContainerImageUnavailable" || !strings.Contains(s.Errors[0].Message, "tensorflow/tensorflow:1.8.0-gpu") || strings.Contains(r.output("other", "stdout.txt"), "never") {
 		t.Errorf("%+v", s)
 	}
 	t.Run("an unusable node is mended by target 0 and back", func(t *testing.T) {

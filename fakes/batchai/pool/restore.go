@@ -142,6 +142,8 @@ func (p *Pool) takeUp(ctx context.Context, j *job) error {
 	}
 	switch {
 	case whole && j.rec.Begun:
+		c.mu.Lock() // it may be at its end before this is
+		defer c.mu.Unlock()
 		c.limit(j)
 		j.open(true)
 		if j.rec.Stop != nil {

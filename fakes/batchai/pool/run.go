@@ -20,6 +20,7 @@ type job struct {
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed when it has let its nodes go
 	places []*place      // containers of its own that outlived the emulator
+	late   *alarm        // when it has run for too long
 }
 
 // jobRecord is what is kept of how a job stands.
@@ -56,8 +57,7 @@ type outcome struct {
 	exit *int
 	errs []Error
 	// unsure says that something of it may run on: its nodes are not to be used again.
-	unsure   bool
-	warnings []string
+	unsure bool
 }
 
 func (j Job) limit() time.Duration {
@@ -164,7 +164,7 @@ func (c *cluster) start(s Start, b *batch) {
 // limit sets when a job that runs has run for too long.
 func (c *cluster) limit(j *job) {
 	limit, attempt := j.spec.limit(), j.rec.Attempts
-	c.alarm(j.rec.Started.Add(limit), func() {
+	j.late = c.alarm(j.rec.Started.Add(limit), func() {
 		if j.rec.State != JobRunning || j.rec.Attempts != attempt {
 			return
 		}
@@ -206,26 +206,26 @@ func (j *job) open(resume bool) {
 	p := j.cluster.pool
 	ctx, cancel := context.WithCancelCause(p.ctx)
 	j.cancel, j.done, j.task = cancel, make(chan struct{}), p.activity.begin()
-	nodes, places := slices.Clone(j.nodes), j.places
+	nodes, places, task := slices.Clone(j.nodes), j.places, j.task
 	j.places = nil
 	p.running.Go(func() {
-		defer p.activity.end(j.task)
+		defer p.activity.end(task)
 		defer cancel(nil)
 		o := j.attempt(ctx, nodes, places, resume)
 		j.cluster.finish(j, o)
 	})
 }
 
-// begun has it known that something of the job may have begun, before it does.
-// An error says that it must not begin.
-func (j *job) begun(ctx context.Context) error {
+// begun has it known that something of the job may have begun, before it does,
+// and what is not as on Azure. An error says that it must not begin.
+func (j *job) begun(ctx context.Context, warnings []string) error {
 	c := j.cluster
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	j.rec.Begun = true
+	j.rec.Begun, j.rec.Warnings = true, warnings
 	return c.pool.journal.append(record(kindStatus, j.spec.ID, j.rec))
 }
 
@@ -242,11 +242,6 @@ func (c *cluster) finish(j *job, o outcome) {
 	}
 	b := &batch{cluster: c, now: p.cfg.Clock.Now()}
 	j.rec.Errors = append(j.rec.Errors, o.errs...)
-	for _, w := range o.warnings {
-		if !slices.Contains(j.rec.Warnings, w) {
-			j.rec.Warnings = append(j.rec.Warnings, w)
-		}
-	}
 	j.rec.ExitCode = o.exit
 	why := j.rec.Stop
 	switch {
@@ -293,7 +288,9 @@ func (c *cluster) finish(j *job, o outcome) {
 			c.set(n, Idle, b)
 		}
 	}
-	j.nodes = nil
+	// Of one that is done nothing is kept but how it stands: there may be very many.
+	c.quiet(j.late)
+	j.nodes, j.late, j.cancel, j.task, j.done = nil, nil, nil, nil, nil
 	b.commit()
 	c.poke()
 }

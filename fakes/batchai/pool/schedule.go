@@ -157,24 +157,32 @@ func (v View) clamp(n int) int {
 // Unusable nodes are made up for as long as somebody waits, and then let go.
 func (v View) evaluate(idle []NodeView, busy int) int {
 	most, capacity := v.Scale.Auto.Maximum, v.Capacity()
+	young := v.Allocating + v.Preparing + len(idle) - v.old(idle)
 	needed := 0
 	for _, j := range v.Queue {
+		if busy+max(needed, young) >= most {
+			break // more than that it can't be, however long the queue
+		}
 		if j.Nodes <= capacity {
 			needed += j.Nodes
 		}
-		if busy+needed >= most {
-			break
-		}
-	}
-	young := v.Allocating + v.Preparing
-	for i := len(idle) - 1; i >= 0 && v.Now.Sub(idle[i].Since) < v.IdleFor; i-- {
-		young++
 	}
 	want := busy + max(needed, young)
 	if needed > 0 {
 		want += v.Unusable
 	}
 	return v.clamp(want)
+}
+
+// old is how many of the idle nodes have been so for IdleFor: the first ones.
+func (v View) old(idle []NodeView) int {
+	at, _ := slices.BinarySearchFunc(idle, v.Now.Add(-v.IdleFor), func(n NodeView, since time.Time) int {
+		if n.Since.After(since) {
+			return 1
+		}
+		return -1
+	})
+	return at
 }
 
 // shrink picks the nodes that go: those that are of no use first, those that run
@@ -287,15 +295,11 @@ func wake(v View, idle []NodeView, d Decisions) time.Time {
 	if after.evaluate(idle, after.Running) != d.Target {
 		return v.tick(v.Now)
 	}
-	for _, n := range idle {
-		if old := n.Since.Add(v.IdleFor); old.After(v.Now) {
-			if len(idle)+after.Running+v.Preparing+after.Allocating+v.Unusable <= v.Scale.Auto.Minimum {
-				return time.Time{}
-			}
-			return v.tick(old.Add(-1))
-		}
+	next := v.old(idle)
+	if next == len(idle) || len(idle)+after.Running+v.Preparing+after.Allocating+v.Unusable <= v.Scale.Auto.Minimum {
+		return time.Time{}
 	}
-	return time.Time{}
+	return v.tick(idle[next].Since.Add(v.IdleFor - 1))
 }
 
 // tick is the first evaluation after a moment.

@@ -69,6 +69,12 @@ func TestNext(t *testing.T) {
 			"target 0 wait j1 wake 4m0s"},
 		"and grows by what waits": {pool.View{Scale: auto(0, 4), Evaluate: minutes, IdleFor: minutes, Origin: t0.Add(-minutes), Due: t0, Room: 9, Queue: jobs(2, 1)},
 			"target 3 allocate 3 wait j1"},
+		"what is unusable is made up for while somebody waits": {pool.View{Scale: auto(0, 6), Evaluate: minutes, IdleFor: minutes, Origin: t0, Target: 2, Due: t0, Room: 9, Unusable: 2, Queue: jobs(2)},
+			"target 4 allocate 2 wait j1"},
+		"and goes when nobody does": {pool.View{Scale: auto(0, 6), Evaluate: minutes, IdleFor: minutes, Origin: t0, Target: 1, Due: t0, Room: 9, Unusable: 1, Others: func() []pool.NodeView { return []pool.NodeView{{ID: "bad", State: pool.Unusable}} }},
+			"target 0 leave bad"},
+		"who can't start at all is nobody to grow for": {pool.View{Scale: auto(0, 6), Evaluate: minutes, IdleFor: minutes, Origin: t0, Due: t0, Room: 3, Queue: jobs(4, 1)},
+			"target 1 allocate 1 hold j1: The job needs 4 node(s), more than the quota of cores lets the cluster have: it has 0, and there is room for 3. wait j2"},
 		"no further than its maximum": {pool.View{Scale: auto(0, 2), Evaluate: minutes, IdleFor: minutes, Due: t0, Room: 9, Queue: jobs(2, 2, 2)}, "target 2 allocate 2 wait j1"},
 		"what has not been idle for long stays": {pool.View{Scale: auto(0, 4), Evaluate: minutes, IdleFor: minutes, Origin: t0, Target: 2, Due: t0, Idle: idle(2, time.Minute)},
 			"target 2 wake 5m0s"},
@@ -88,7 +94,7 @@ func TestNext(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.view.Now = t0
-			if got := describe(pool.Next(c.view)); !strings.HasPrefix(got, c.want) || got != c.want && !strings.HasPrefix(got[len(c.want):], " ") {
+			if got := describe(pool.Next(c.view)); got != c.want {
 				t.Errorf("\n%s, want\n%s", got, c.want)
 			}
 		})
@@ -197,6 +203,15 @@ func (h *history) look() {
 	}
 	h.heldC = h.v.Capacity()
 	h.v.Queue = nil
+	// The most that a job can hope for, by what the world has: what is here or may be had, and is fit.
+	most := 0
+	switch s := h.v.Scale; {
+	case s.Auto != nil:
+		most = s.Auto.Maximum
+	case s.Manual != nil:
+		most = s.Manual.Target
+	}
+	hope := max(0, min(most, h.v.Allocating+h.v.Preparing+h.v.Running+h.v.Unusable+len(h.v.Idle)+h.v.Room)-h.v.Unusable)
 	slices.SortFunc(h.queue, func(a, b pool.JobView) int {
 		if a.Before(b) {
 			return -1
@@ -210,10 +225,32 @@ func (h *history) look() {
 	}
 	d := pool.Next(h.v)
 	h.bounds(d)
+	if a := h.v.Scale.Auto; a != nil && !h.v.Due.IsZero() && !h.v.Now.Before(h.v.Due) {
+		// An evaluation: it aims at what runs, and at what waits and can start, for which what is
+		// unusable is made up for; or at what is new, if that is more. At nothing else.
+		needed, fresh, unfit := 0, h.v.Allocating+h.v.Preparing, 0
+		for _, j := range h.v.Queue {
+			if j.Nodes <= hope {
+				needed += j.Nodes
+				unfit = h.v.Unusable
+			}
+		}
+		for _, n := range h.v.Idle {
+			if h.v.Now.Sub(n.Since) < h.v.IdleFor {
+				fresh++
+			}
+		}
+		if want := max(a.Minimum, min(a.Maximum, h.v.Running+max(needed, fresh)+unfit)); d.Target != want {
+			h.fail("an evaluation aims at %d, not %d: %d run, %d are needed, %d new, %d unusable", d.Target, want, h.v.Running, needed, fresh, h.v.Unusable)
+		}
+	}
 	for _, s := range d.Stop {
 		j := h.runs[s.Job]
 		if j == nil {
 			h.fail("%s is stopped and does not run", s.Job)
+		}
+		if option := h.v.Scale.Manual.Deallocation; s.Requeue != (option == pool.Requeue) || option == pool.WaitForJobCompletion {
+			h.fail("%s is stopped, to wait again: %v, by the option %s", s.Job, s.Requeue, option)
 		}
 		h.end(j, s.Requeue)
 	}
@@ -258,13 +295,25 @@ func (h *history) look() {
 		}
 		h.runs[s.Job] = &modelJob{j, s.Nodes}
 	}
-	h.queue = slices.DeleteFunc(h.queue, func(j pool.JobView) bool { return started[j.ID] })
+	// Whoever can't start as things are is held, and nobody else: who waits in the way of others has hope.
+	held := map[string]bool{}
 	for _, w := range d.Hold {
-		if w.Reason == "" {
-			h.fail("%s is held for no reason", w.Job)
+		at := slices.IndexFunc(h.v.Queue, func(j pool.JobView) bool { return j.ID == w.Job })
+		if w.Reason == "" || at < 0 || h.v.Queue[at].Nodes <= hope {
+			h.fail("%s is held (%q), and %d nodes are to be hoped for", w.Job, w.Reason, hope)
 		}
-		h.held[w.Job] = true
+		held[w.Job], h.held[w.Job] = true, true
 	}
+	first := slices.IndexFunc(h.v.Queue, func(j pool.JobView) bool { return !started[j.ID] && !held[j.ID] })
+	switch {
+	case first < 0 && d.Wait != nil:
+		h.fail("%s waits and is not in the queue", d.Wait.Job)
+	case first >= 0 && (d.Wait == nil || d.Wait.Job != h.v.Queue[first].ID || d.Wait.Reason == ""):
+		h.fail("%s is first, and who waits is %v", h.v.Queue[first].ID, d.Wait)
+	case first >= 0 && h.v.Queue[first].Nodes > hope:
+		h.fail("%s waits in the way of others for %d nodes, and %d are to be hoped for", d.Wait.Job, h.v.Queue[first].Nodes, hope)
+	}
+	h.queue = slices.DeleteFunc(h.queue, func(j pool.JobView) bool { return started[j.ID] })
 	h.v.Target, h.v.Due = d.Target, d.Wake
 }
 
@@ -416,14 +465,20 @@ func TestHistories(t *testing.T) {
 				h.fail("%d jobs of %d", got, submitted)
 			}
 		}
-		// Somebody gives the cluster what its jobs need and mends its nodes (target 0 and
-		// back), and nothing fails any more: all jobs end.
-		h.quota = 12
-		for _, s := range []pool.Scale{manual(0, pool.Requeue), auto(0, 4)} {
+		// Nothing fails any more, and the cluster is given what its jobs need: all jobs end. Of the
+		// histories half have their nodes mended before (target 0 and back); in the others autoscaling
+		// makes up for those that are unusable.
+		h.quota = 24
+		ends := []pool.Scale{manual(0, pool.Requeue), auto(0, 4)}
+		if seed%2 == 1 {
+			ends = []pool.Scale{auto(0, 4+len(h.nodes(func(n *modelNode) bool { return !n.left && n.State == pool.Unusable })))}
+		}
+		for _, s := range ends {
 			h.v.Scale, h.heldC = s, -1
 			for range 4000 {
 				h.look()
-				if len(h.queue)+len(h.runs) == 0 || s.Manual != nil && len(h.all) == 0 {
+				// And then nothing is left of the cluster.
+				if len(h.queue)+len(h.runs) == 0 && s.Auto != nil && len(h.all) == 0 || s.Manual != nil && len(h.all) == 0 {
 					break
 				}
 				h.happen(false)
@@ -431,6 +486,9 @@ func TestHistories(t *testing.T) {
 		}
 		if len(h.queue)+len(h.runs) > 0 {
 			h.fail("%d wait and %d run for ever: %v, target %d", len(h.queue), len(h.runs), h.queue, h.v.Target)
+		}
+		if len(h.all) > 0 {
+			h.fail("%d nodes stay for ever, with nothing to do", len(h.all))
 		}
 		if len(h.done) != submitted {
 			h.fail("%d of %d done", len(h.done), submitted)

@@ -14,13 +14,16 @@ import (
 // the job's own LAZULITE_SIM_* variables say. What it prints is on its volumes,
 // if its output is to be there.
 func (j *job) simulate(ctx context.Context, master *node) outcome {
-	if err := j.begun(ctx); err != nil {
+	if err := j.begun(ctx, nil); err != nil {
 		return asOutcome(ctx, err)
 	}
 	var out bytes.Buffer
 	exit, err := master.simulate(ctx, j.task, engine.Exec{Command: []string{"job"}, Env: variables(j.spec.Variables), Stdout: &out})
-	if err != nil {
+	switch {
+	case err != nil:
 		return asOutcome(ctx, errors.Join(err, ctx.Err()))
+	case exit.Signal != "" && ctx.Err() != nil:
+		return outcome{} // it went with its node, which is why it was told to end
 	}
 	if out.Len() > 0 {
 		if err := j.keepSimulated(ctx, out.Bytes()); err != nil {

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -25,9 +24,6 @@ type world struct {
 	*pool.Pool
 	t   testing.TB
 	clk *clock.Manual
-
-	mu      sync.Mutex
-	changes []pool.Change
 }
 
 // simulated is a world on the engine that runs nothing.
@@ -37,11 +33,7 @@ func simulated(t testing.TB, change func(*pool.Config)) *world {
 	e := engine.NewSimulated(engine.Config{Clock: w.clk})
 	cfg := pool.Config{Engine: e, Clock: w.clk, Dir: t.TempDir(), Rand: rand.New(rand.NewPCG(1, 2)), Lifecycle: "real",
 		Hardware: hardware.New(hardware.Config{GPUs: func() ([]hardware.GPU, error) { return nil, nil }}),
-		Changed: func(c pool.Change) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.changes = append(w.changes, c)
-		}}
+		Changed:  func(pool.Change) {}}
 	if change != nil {
 		change(&cfg)
 	}
@@ -62,23 +54,11 @@ func simulated(t testing.TB, change func(*pool.Config)) *world {
 // settle waits until everything waits for the clock.
 func (w *world) settle() {
 	w.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for n := 0; ; n++ {
-		if timers, ok := w.Settled(); ok {
-			if pending, _ := w.clk.Waiting(); pending == timers {
-				// Both looked at twice are one look.
-				if again, ok := w.Settled(); ok && again == timers {
-					return
-				}
-			}
-		}
-		if n%1000 == 999 && time.Now().After(deadline) {
-			timers, ok := w.Settled()
-			pending, _ := w.clk.Waiting()
-			buf := make([]byte, 1<<20)
-			w.t.Fatalf("nothing settles: for %d timers, all waiting: %v; the clock has %d\n%s", timers, ok, pending, buf[:runtime.Stack(buf, true)])
-		}
-		runtime.Gosched()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	defer cancel()
+	if err := w.Settled(ctx, w.clk.Waiting); err != nil {
+		buf := make([]byte, 1<<20)
+		w.t.Fatalf("%v\n%s", err, buf[:runtime.Stack(buf, true)])
 	}
 }
 

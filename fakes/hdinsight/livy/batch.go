@@ -157,7 +157,7 @@ func sortedKeys[T any](m map[int]T) []int {
 
 func (s *Server) createBatch(w http.ResponseWriter, r *http.Request) (int, any, error) {
 	var q batchRequest
-	if err := read(r, &q); err != nil {
+	if err := read(r, "org.apache.livy.server.batch.CreateBatchRequest", &q); err != nil {
 		return 0, nil, err
 	}
 	if q.File == "" {

@@ -101,16 +101,22 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 }
 
-// refusal is an answer that is no success: {"msg": ...}.
+// refusal is an answer that is no success: {"msg": ...}, or for a body that
+// Jackson could not take its message alone, as real Livy 0.7.1 was seen to answer.
 type refusal struct {
-	status int
-	msg    string
+	status  int
+	msg     string
+	jackson bool
 }
 
 func (r *refusal) Error() string { return r.msg }
 
 func refuse(status int, format string, args ...any) error {
-	return &refusal{status, fmt.Sprintf(format, args...)}
+	return &refusal{status: status, msg: fmt.Sprintf(format, args...)}
+}
+
+func unreadable(format string, args ...any) error {
+	return &refusal{status: http.StatusBadRequest, msg: fmt.Sprintf(format, args...), jackson: true}
 }
 
 func unfound(id string) error { return refuse(http.StatusNotFound, "Session '%s' not found.", id) }
@@ -126,6 +132,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case errors.As(err, &no):
 		status, body = no.status, map[string]string{"msg": no.msg}
+		if no.jackson {
+			body = no.msg
+		}
 	case err != nil:
 		s.cfg.Logger.Warn("livy", "path", r.URL.Path, "err", err)
 		status, body = http.StatusInternalServerError, map[string]string{"msg": err.Error()}
@@ -149,8 +158,8 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) (int, any, error)
 	return 0, nil, refuse(http.StatusNotFound, "Not found")
 }
 
-// read decodes a request. A member that Livy does not know, or of another type, is its Jackson's error.
-func read(r *http.Request, into any) error {
+// read decodes a request, which Livy keeps in a class. A member that Livy does not know, or of another type, is its Jackson's error.
+func read(r *http.Request, class string, into any) error {
 	b, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	if err != nil {
 		return refuse(http.StatusBadRequest, "The request could not be read: %v", err)
@@ -159,15 +168,15 @@ func read(r *http.Request, into any) error {
 		return refuse(http.StatusRequestEntityTooLarge, "The request is larger than %d bytes.", maxBody)
 	}
 	if len(strings.TrimSpace(string(b))) == 0 {
-		return nil
+		return unreadable("No content to map due to end-of-input")
 	}
 	dec := json.NewDecoder(strings.NewReader(string(b)))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(into); err != nil {
 		if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-			return refuse(http.StatusBadRequest, "Unrecognized field %s", name)
+			return unreadable("Unrecognized field %s (class %s), not marked as ignorable", name, class)
 		}
-		return refuse(http.StatusBadRequest, "The request is no JSON as expected: %v", err)
+		return unreadable("The request is no JSON as expected: %v", err)
 	}
 	return nil
 }
@@ -181,7 +190,7 @@ func window(r *http.Request, most int) (from, size int, err error) {
 			continue
 		}
 		if *to, err = strconv.Atoi(v); err != nil {
-			return 0, 0, refuse(http.StatusBadRequest, "The value %q of %s is no number.", v, name)
+			return 0, 0, refuse(http.StatusBadRequest, "For input string: %q", v)
 		}
 	}
 	return from, size, nil

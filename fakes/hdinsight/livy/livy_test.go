@@ -124,6 +124,10 @@ func (c *client) do(line, body string) (int, map[string]any) {
 	w := httptest.NewRecorder()
 	c.server.ServeHTTP(w, r)
 	var doc map[string]any
+	var bare string // what real Livy says of a body that it can't read
+	if json.Unmarshal(w.Body.Bytes(), &bare) == nil {
+		return w.Code, map[string]any{"": bare}
+	}
 	if err := json.Unmarshal(w.Body.Bytes(), &doc); err != nil {
 		c.Fatalf("%s: %v in %s", line, err, w.Body)
 	}
@@ -190,12 +194,12 @@ func TestBatches(t *testing.T) {
 		t.Errorf("the batch is %v", b)
 	}
 	log := fmt.Sprint(c.want(200, "GET /batches/0/log", "")["log"])
-	for _, want := range []string{"stdout: ", "PI ['a b', '$c']", "\nstderr: ", "warned", "--driver-memory 512m --name pi --conf spark.x=1"} {
+	for _, want := range []string{"stdout: ", "PI ['a b', '$c']", "\nstderr: ", "warned", "\nYARN Diagnostics: ", "--driver-memory 512m --name pi --conf spark.x=1"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log lacks %q: %s", want, log)
 		}
 	}
-	if one := c.want(200, "GET /batches/0/log?from=1&size=1", ""); fmt.Sprint(one["log"]) != "[PI ['a b', '$c']]" || one["from"] != 1.0 || one["total"].(float64) < 6 {
+	if one := c.want(200, "GET /batches/0/log?from=1&size=1", ""); !strings.HasPrefix(fmt.Sprint(one["log"]), "[submitted with") || one["from"] != 1.0 || one["total"].(float64) < 6 {
 		t.Errorf("a window of the log: %v", one)
 	}
 	c.want(400, "POST /batches", quoted(map[string]any{"file": good, "name": "pi"}))
@@ -247,9 +251,10 @@ func TestRefusals(t *testing.T) {
 		status     int
 		msg        string
 	}{
+		{local, "POST /batches", ``, 400, "No content to map due to end-of-input"},
 		{local, "POST /batches", `{}`, 400, "requirement failed: File is required."},
 		{local, "POST /batches", `{"file":"pi.py"}`, 400, "requirement failed: Path 'pi.py' is not absolute."},
-		{local, "POST /batches", `{"file":"/x.py","colour":1}`, 400, `Unrecognized field "colour"`},
+		{local, "POST /batches", `{"file":"/x.py","colour":1}`, 400, `Unrecognized field "colour" (class org.apache.livy.server.batch.CreateBatchRequest), not marked as ignorable`},
 		{local, "POST /batches", `{"file":`, 400, "The request is no JSON as expected: unexpected EOF"},
 		{local, "POST /batches", `{"file":"/x.py","conf":{"spark.master":"local"}}`, 400, "Blacklisted configuration values in session config: spark.master"},
 		{local, "POST /batches", `{"file":"/x.py","numExecutors":-1}`, 400, "The value -1 of --num-executors is not positive."},
@@ -257,13 +262,13 @@ func TestRefusals(t *testing.T) {
 		{remote, "POST /batches", `{"file":"/x.py","pyFiles":["file:/y.py"]}`, 400, "requirement failed: Local path /y.py cannot be added to user sessions."},
 		{local, "GET /batches/7", ``, 404, "Session '7' not found."},
 		{local, "DELETE /batches/x", ``, 404, "Session 'x' not found."},
-		{local, "GET /batches?size=many", ``, 400, `The value "many" of size is no number.`},
+		{local, "GET /batches?size=many", ``, 400, `For input string: "many"`},
 		{local, "POST /sessions", `{"kind":"cobol"}`, 400, "Invalid kind: cobol"},
 		{local, "POST /sessions", `{"kind":"spark"}`, 400, "Sessions of the kind 'spark' are not emulated here; 'pyspark' and 'sql' are."},
 		{local, "GET /sessions/1/statements", ``, 404, "Session '1' not found."},
 		{local, "GET /nothing", ``, 404, "Not found"},
 	} {
-		if status, doc := row.c.do(row.line, row.body); status != row.status || doc["msg"] != row.msg {
+		if status, doc := row.c.do(row.line, row.body); status != row.status || doc["msg"] != row.msg && doc[""] != row.msg {
 			t.Errorf("%s %s: %d %v, want %d %q", row.line, row.body, status, doc, row.status, row.msg)
 		}
 	}

@@ -32,14 +32,13 @@ type output struct {
 	mu   sync.Mutex
 	app  string
 	find *regexp.Regexp
-	out  lines
-	err  lines
+	// whole are the lines of both streams as they came: Livy joins them.
+	whole    []string
+	out, err lines
 }
 
-type lines struct {
-	whole []string
-	part  []byte
-}
+// lines is a stream's line that has not ended.
+type lines struct{ part []byte }
 
 func newOutput() *output {
 	return &output{find: regexp.MustCompile(`\bapplication_\d+_\d+\b`)}
@@ -55,18 +54,7 @@ func (l *lines) add(b []byte) (fresh []string) {
 		fresh = append(fresh, strings.TrimRight(string(l.part[:i]), "\r"))
 		l.part = l.part[i+1:]
 	}
-	l.whole = append(l.whole, fresh...)
-	if n := len(l.whole) - linesMost; n > 0 {
-		l.whole = append([]string(nil), l.whole[n:]...)
-	}
 	return fresh
-}
-
-func (l *lines) all() []string {
-	if len(l.part) == 0 {
-		return l.whole
-	}
-	return append(append([]string(nil), l.whole...), string(l.part))
 }
 
 // into is a writer of one of the two streams.
@@ -74,11 +62,7 @@ func (o *output) into(l *lines) io.Writer {
 	return writer(func(b []byte) (int, error) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		for _, line := range l.add(b) {
-			if o.app == "" {
-				o.app = o.find.FindString(line)
-			}
-		}
+		o.keep(l.add(b))
 		return len(b), nil
 	})
 }
@@ -87,22 +71,37 @@ type writer func([]byte) (int, error)
 
 func (w writer) Write(b []byte) (int, error) { return w(b) }
 
+func (o *output) keep(fresh []string) {
+	for _, line := range fresh {
+		if o.app == "" {
+			o.app = o.find.FindString(line)
+		}
+	}
+	o.whole = append(o.whole, fresh...)
+	if n := len(o.whole) - linesMost; n > 0 {
+		o.whole = append([]string(nil), o.whole[n:]...)
+	}
+}
+
 // log is Livy's list of lines, its headings among them.
 func (o *output) log() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	all := []string{"stdout: "}
-	all = append(all, o.out.all()...)
-	all = append(all, "\nstderr: ")
-	all = append(all, o.err.all()...)
-	return append(all, "\nYARN Diagnostics: ")
+	all = append(all, o.whole...)
+	for _, l := range []*lines{&o.out, &o.err} {
+		if len(l.part) > 0 {
+			all = append(all, string(l.part))
+		}
+	}
+	return append(all, "\nstderr: ", "\nYARN Diagnostics: ")
 }
 
 // say adds a line of the server's own to stderr.
 func (o *output) say(line string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.err.add([]byte(line + "\n"))
+	o.keep([]string{line})
 }
 
 // application is the id that YARN gave, if it did.

@@ -126,7 +126,7 @@ func (s *Server) listSessions(r *http.Request) (int, any, error) {
 
 func (s *Server) createSession(w http.ResponseWriter, r *http.Request) (int, any, error) {
 	var q sessionRequest
-	if err := read(r, &q); err != nil {
+	if err := read(r, "org.apache.livy.server.interactive.CreateInteractiveRequest", &q); err != nil {
 		return 0, nil, err
 	}
 	if !slices.Contains(kinds(), q.Kind) {
@@ -134,7 +134,7 @@ func (s *Server) createSession(w http.ResponseWriter, r *http.Request) (int, any
 		case "spark", "sparkr", "pyspark3":
 			return 0, nil, refuse(http.StatusBadRequest, "Sessions of the kind '%s' are not emulated here; 'pyspark' and 'sql' are.", q.Kind)
 		}
-		return 0, nil, refuse(http.StatusBadRequest, "Invalid kind: %s", q.Kind)
+		return 0, nil, unreadable("Invalid kind: %s", q.Kind)
 	}
 	if q.Kind == "" {
 		q.Kind = "shared"

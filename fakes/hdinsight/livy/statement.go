@@ -168,7 +168,7 @@ func (s *Server) createStatement(w http.ResponseWriter, r *http.Request, n *sess
 		Code string `json:"code"`
 		Kind string `json:"kind"`
 	}
-	if err := read(r, &q); err != nil {
+	if err := read(r, "org.apache.livy.server.interactive.ExecuteRequest", &q); err != nil {
 		return 0, nil, err
 	}
 	n.mu.Lock()
