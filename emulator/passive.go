@@ -24,6 +24,12 @@ type passive struct {
 	ruleText        string
 	// taken is the refusal of a name that another has, where a name is a host in the whole cloud.
 	taken func(name string) *arm.Error
+	// authorizations of the provider, as its description shows them.
+	authorizations []arm.Authorization
+	// slow answers a PUT before it is done: it is Creating then, and Succeeded when it is read.
+	slow bool
+	// actions of the type by name, of which each gives a body.
+	actions map[string]func(r *arm.Resource) any
 	// fill completes properties on create and update; old is nil on create.
 	fill func(r *arm.Resource, old, p map[string]any)
 }
@@ -63,17 +69,11 @@ var passives = []passive{
 		},
 	},
 	{
-		namespace: "Microsoft.OperationalInsights", name: "workspaces", versions: arm.Versions{From: "2015-11-01-preview"},
-		rule: regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9-]{2,61}[a-zA-Z0-9]$`), ruleText: "4 to 63 letters, digits and hyphens, a letter or digit at either end",
-		fill: func(r *arm.Resource, old, p map[string]any) {
-			keep(old, p, "customerId", uuid.NewString())
-			keep(old, p, "createdDate", r.Created.UTC().Format("2006-01-02T15:04:05.0000000Z"))
-			for field, usual := range map[string]any{"retentionInDays": 30, "sku": map[string]any{"name": "pergb2018"}} {
-				if _, ok := p[field]; !ok {
-					p[field] = usual
-				}
-			}
-		},
+		namespace: "Microsoft.OperationalInsights", name: "workspaces", versions: arm.Versions{From: "2015-03-20"},
+		put: arm.LRO{Status: http.StatusCreated}, slow: true,
+		authorizations: []arm.Authorization{{ApplicationID: "d2a0a418-0aac-4541-82b2-b3142c89da77", RoleDefinitionID: "86695298-2eb9-48a7-9ec3-2fdb38b6878b"}},
+		rule:           regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9-]{2,61}[a-zA-Z0-9]$`), ruleText: "4 to 63 letters, digits and hyphens, a letter or digit at either end",
+		fill: fillLogs, actions: map[string]func(*arm.Resource) any{"sharedKeys": sharedKeys},
 	},
 }
 
@@ -103,13 +103,13 @@ func keep(old, p map[string]any, field string, fresh any) {
 func passiveProviders(b *blob.Service, tenant string) []arm.Provider {
 	providers := []arm.Provider{storageProvider(b, tenant)}
 	for _, row := range append([]passive{userIdentities(tenant)}, passives...) {
-		providers = append(providers, arm.Provider{Namespace: row.namespace, Registered: true, Types: []arm.Type{row.declare()}})
+		providers = append(providers, arm.Provider{Namespace: row.namespace, Registered: true, Authorizations: row.authorizations, Types: []arm.Type{row.declare()}})
 	}
 	return providers
 }
 
 func (row passive) declare() arm.Type {
-	return arm.Type{
+	t := arm.Type{
 		Name: row.namespace + "/" + row.name, Versions: row.versions, Tracked: true,
 		PutNew: row.put, PutOld: row.put,
 		Admit: func(ctx context.Context, v arm.View, _ arm.Call, old, next *arm.Resource) error {
@@ -146,4 +146,16 @@ func (row passive) declare() arm.Type {
 			return err
 		},
 	}
+	if row.slow {
+		t.Reconciler, t.PutOld = atOnce{}, arm.LRO{Status: http.StatusOK}
+	}
+	for name, body := range row.actions {
+		if t.Actions == nil {
+			t.Actions = map[string]arm.Action{}
+		}
+		t.Actions[name] = arm.Action{ReadOnly: true, Sync: func(_ context.Context, _ arm.View, _ arm.Call, r *arm.Resource) (int, any, error) {
+			return 0, body(r), nil
+		}}
+	}
+	return t
 }

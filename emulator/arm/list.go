@@ -127,7 +127,7 @@ func (x *exchange) listResources(prefix string) error {
 	return x.page(prefix, after, size, func(ent *entry) bool {
 		return ent.typ.kind == kindPlain && ent.typ.Tracked && where.holds(ent.res)
 	}, func(ent *entry) (json.RawMessage, error) {
-		env := standard(ent.res, false)
+		env := standard(ent.res, true)
 		env.Type, env.ETag, env.Properties, env.Zones = ent.typ.Name, "", nil, nil
 		return marshal(env)
 	})

@@ -60,7 +60,8 @@ type Config struct {
 	Hardware *hardware.Host
 	// Cores is how many cores the clusters of an account may have, of a priority; nil: no limit.
 	Cores func(account string, lowPriority bool) int
-	// Mount makes a volume's files a folder of this host; nil: volumes are refused.
+	// Mount makes a volume's files a folder of this host; nil: volumes are refused. An Error of
+	// its is a node's or a job's as it is, any other is in the words of one.
 	Mount func(ctx context.Context, v Volume) (Mounted, error)
 	// Folders of this host, absolute, below which the folders are that Mount gives:
 	// nodes that are containers see them, so that volumes can be mounted while they
