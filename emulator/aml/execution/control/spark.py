@@ -60,6 +60,16 @@ def version(place):
     return None
 
 
+def scala(place):
+    """Version of Scala (2.12) that the Spark in a folder is built with, or None."""
+    folder = os.path.join(place, "jars")
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        found = re.match(r"scala-library-(\d+\.\d+)\.", name)
+        if found:
+            return found.group(1)
+    return None
+
+
 def pythons(spark):
     """(lowest, highest) Python of a version of Spark; None: any is tried."""
     return PYTHONS.get(".".join((spark or "").split(".")[:2]))

@@ -12,6 +12,7 @@ from __future__ import print_function
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import zipfile
@@ -47,6 +48,7 @@ def main():
     sys.stdout.flush()
     submission = Submission(launch, wanted, home, environ)
     command = submission.command()
+    sys.stdout.flush()
     environ["PYSPARK_PYTHON"] = submission.python
     environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.execve(command[0], command, environ)
@@ -71,7 +73,8 @@ class Submission(object):
         command = [os.path.join(self._home, "bin", "spark-submit")]
         if self._yarn:
             command += ["--master", "yarn", "--deploy-mode", self._wanted["deployMode"]]
-        for option, values in (("--packages", self._wanted["packages"]), ("--repositories", self._wanted["repositories"])):
+        packages = [p for p in self._wanted["packages"] if self._fits(p)]
+        for option, values in (("--packages", packages), ("--repositories", packages and self._wanted["repositories"])):
             if values:
                 command += [option, ",".join(values)]
         if packed:
@@ -98,6 +101,14 @@ class Submission(object):
         if cluster:
             return command + [os.path.join(SETUP, "spark_driver.py")]
         return command + [os.path.join(SETUP, "run_script.py"), sys.argv[1]]
+
+    def _fits(self, package):
+        """Whether a package is of this Spark's Scala. The SDK of 2018 asks for one of 2.11 on its own account."""
+        have, wanted = spark.scala(self._home), re.search(r"_(2\.\d+)$", package.split(":")[1])
+        if not have or not wanted or wanted.group(1) == have:
+            return True
+        print("The package %s is built for Scala %s, and this Spark for Scala %s: it is left out" % (package, wanted.group(1), have))
+        return False
 
     def _pack_project(self):
         """A zip of the project, for those who import of it, or have to have all of it, elsewhere."""
