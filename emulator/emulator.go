@@ -190,7 +190,7 @@ func (e *Emulator) build() error {
 		Network: e.network, Storage: e.clusterStorage, Transport: e.front.Reach(), Logger: e.log})
 	if e.aml, err = aml.New(aml.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Blob: e.blob, Dir: filepath.Join(e.dir, "runs"),
 		Tenant: id.Tenant, Issue: e.authority.Issue, Verify: e.authority.Verify,
-		ARM: roundTripper(func(r *http.Request) (*http.Response, error) { return e.arm.Transport().RoundTrip(r) }), ARMToken: e.serviceToken, Web: e.front.Reach(),
+		ARM: roundTripper(func(r *http.Request) (*http.Response, error) { return e.arm.Transport().RoundTrip(r) }), ARMToken: e.serviceToken, Web: e.front.Reach(), Dial: e.front.Dial,
 		ProxyURL: func() string { return "http://" + e.front.Addr() }, BundleFile: e.front.BundleFile(), StandIn: cfg.StandIn}); err != nil {
 		return err
 	}
