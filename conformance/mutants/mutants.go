@@ -30,6 +30,8 @@ type Mutant struct {
 	Labels string `json:"labels"`
 	// Fault is what is wrong with the mutant, in words.
 	Fault string `json:"fault"`
+	// Known says why the suite does not notice it, where that is known.
+	Known string `json:"known,omitempty"`
 	// Import is one more package that the changed file needs.
 	Import string `json:"import,omitempty"`
 }

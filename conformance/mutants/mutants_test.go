@@ -171,8 +171,11 @@ func write(t *testing.T, verdicts []verdict, caught int) {
 		time.Now().UTC().Format("2006-01-02"), caught, len(verdicts), 100*float64(caught)/float64(max(len(verdicts), 1)))
 	for _, v := range verdicts {
 		by := "**not caught**"
-		if v.By != "" {
+		switch {
+		case v.By != "":
 			by = "`" + v.By + "`"
+		case v.Mutant.Known != "":
+			by += ": " + v.Mutant.Known
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", v.Mutant.ID, v.Mutant.File, v.Mutant.Fault, by)
 	}
@@ -294,6 +297,7 @@ func (p *trial) try(t *testing.T, m mutants.Mutant) (string, error) {
 	}
 	for _, r := range rep.Results {
 		if r.Status == conformance.Fail && !failed(base, r.ID) {
+			t.Logf("%s fails %s: %.300s", m.ID, r.ID, r.Detail)
 			return r.ID, nil
 		}
 	}
