@@ -170,6 +170,11 @@ func aciSpecs() []spec {
 			if got := s.containerLog(path, "bye"); got != "bye\n" {
 				s.fail("the log is %q", got)
 			}
+			s.must(s.client.Wait(s.ctx, 4*time.Second))
+			r = s.get(path, versionContainers)
+			if n := item(r.Value("properties", "containers"), "properties", "instanceView", "restartCount"); n != 0.0 || current(r, "state") != "Terminated" {
+				s.fail("%s; what is never to be restarted was", r)
+			}
 		}},
 		{"aci.restart.policy", func(s *session) {
 			path, r := s.putGroup(containers("Always", "exit 1"))

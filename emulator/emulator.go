@@ -227,6 +227,21 @@ func (e *Emulator) serviceToken(ctx context.Context) (string, error) {
 		AppID: serviceAppID, ObjectID: serviceAppID, Expires: e.cfg.Clock.Now().Add(time.Hour)})
 }
 
+// RefusedTokens are two tokens of the identity that the resource manager must not
+// take: one that was good an hour ago, and one of another tenant.
+func (e *Emulator) RefusedTokens(ctx context.Context) (expired, foreign string, err error) {
+	c := aad.Claims{Audience: aad.AudienceManagement, Tenant: e.identity.Tenant, AppID: e.identity.ClientID, Expires: e.cfg.Clock.Now().Add(-time.Hour)}
+	if expired, err = e.authority.Issue(ctx, c); err != nil {
+		return "", "", err
+	}
+	c.Tenant, c.Expires = otherTenant, e.cfg.Clock.Now().Add(time.Hour)
+	foreign, err = e.authority.Issue(ctx, c)
+	return expired, foreign, err
+}
+
+// otherTenant is nobody's.
+const otherTenant = "0b0b0b0b-0000-4000-8000-000000000000"
+
 func (e *Emulator) authenticate(r *http.Request) error {
 	_, err := e.authority.VerifyRequest(r, aad.AudienceManagement, aad.AudienceARM)
 	var refused *aad.Error
