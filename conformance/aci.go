@@ -219,7 +219,10 @@ func aciSpecs() []spec {
 		{"aci.stop", func(s *session) {
 			g := s.hello()
 			s.status(s.send(http.MethodPost, g.path+"/stop", versionContainers, nil), http.StatusNoContent)
-			s.untilGroup(g.path, "the group is stopped", func(r *wire.Response) bool { return r.Text("properties", "instanceView", "state") == "Stopped" })
+			r := s.untilGroup(g.path, "the group is stopped", func(r *wire.Response) bool { return r.Text("properties", "instanceView", "state") == "Stopped" })
+			if current(r, "state") == "Running" {
+				s.fail("%s; a container of a stopped group runs", r)
+			}
 			s.status(s.send(http.MethodPost, g.path+"/start", versionContainers, nil), http.StatusNoContent, http.StatusAccepted)
 			s.view(g.path, "Running")
 		}},

@@ -62,6 +62,9 @@ type Config struct {
 	// Environment is NAME=value of what machines have of this host besides
 	// their own HOME, USER and the like: PATH, and how packages are fetched here.
 	Environment []string
+	// Network is what each machine in a container of its own gets so that it, and who logs in to it, reaches
+	// emulated Azure by Azure's own names; nil: nothing.
+	Network func(ctx context.Context) (env []string, mounts []engine.Mount, err error)
 	// Transport fetches the files that extensions name; nil: the network.
 	Transport http.RoundTripper
 	// KeepLog puts a machine's serial log at a URL of a storage account; nil: serial logs stay on the machine.
@@ -95,6 +98,9 @@ func New(cfg Config) *Fake {
 	}
 	if cfg.Hardware == nil {
 		cfg.Hardware = hardware.New(hardware.Config{})
+	}
+	if cfg.Network == nil {
+		cfg.Network = func(context.Context) ([]string, []engine.Mount, error) { return nil, nil, nil }
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
