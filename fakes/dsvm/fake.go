@@ -40,6 +40,7 @@ import (
 	"lazulite.dev/emulator/clock"
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/hardware"
+	"lazulite.dev/emulator/lifecycle"
 )
 
 // Config of a Fake.
@@ -123,7 +124,7 @@ func New(cfg Config) *Fake {
 	}
 	all := cfg.Lifecycles
 	if all == nil {
-		if all, err = embeddedLifecycles(); err != nil {
+		if all, err = lifecycle.Read(lifecycleJSON); err != nil {
 			f.err = err
 			return f
 		}

@@ -35,6 +35,9 @@ func (r *relay) HostKeys() []string { return r.host.Keys }
 // Release implements releaser.
 func (r *relay) Release() string { return r.host.Release }
 
+// greetPause is between two looks whether the server inside has begun to listen.
+const greetPause = 3 * time.Millisecond
+
 // Check waits until the server inside greets.
 func (r *relay) Check(ctx context.Context) error {
 	for {
@@ -42,7 +45,7 @@ func (r *relay) Check(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		t := time.NewTimer(20 * time.Millisecond)
+		t := time.NewTimer(greetPause)
 		select {
 		case <-t.C:
 		case <-ctx.Done():

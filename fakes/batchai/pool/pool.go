@@ -33,6 +33,7 @@ import (
 	"lazulite.dev/emulator/clock"
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/hardware"
+	"lazulite.dev/emulator/lifecycle"
 )
 
 // Errors that callers tell apart with errors.Is.
@@ -143,7 +144,7 @@ func New(cfg Config) *Pool {
 	}
 	all := cfg.Lifecycles
 	if all == nil {
-		if all, p.err = embeddedLifecycles(); p.err != nil {
+		if all, p.err = lifecycle.Read(lifecycleJSON); p.err != nil {
 			return p
 		}
 	}

@@ -84,7 +84,10 @@ def java(environ):
 
 
 def _which(name, environ):
-    for folder in environ.get("PATH", os.defpath).split(os.pathsep):
+    folders = environ.get("PATH", os.defpath).split(os.pathsep)
+    # A login shell may have made PATH anew: Hadoop's commands are beside its configuration, too.
+    folders += [os.path.join(os.path.dirname(environ[v].rstrip("/")), "bin") for v in ("HADOOP_CONF_DIR", "YARN_CONF_DIR") if environ.get(v)]
+    for folder in folders:
         path = os.path.join(folder, name)
         if folder and os.path.isfile(path) and os.access(path, os.X_OK):
             return path
