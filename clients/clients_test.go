@@ -111,6 +111,23 @@ func python(t *testing.T, c client, script string, change ...func(*emulator.Conf
 	}
 }
 
+// sparkFolder is where Spark and YARN are on this machine.
+func sparkFolder(t *testing.T) string {
+	t.Helper()
+	dir := os.Getenv("LAZULITE_SPARK")
+	if dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			t.Skip(err)
+		}
+		dir = filepath.Join(cache, "lazulite", "spark")
+	}
+	if _, _, err := emulator.FindSpark(dir); err != nil {
+		t.Skip(err)
+	}
+	return dir
+}
+
 func tail(b []byte, n int) string {
 	if len(b) > n {
 		return fmt.Sprintf("... %d bytes ...\n%s", len(b)-n, b[len(b)-n:])
@@ -123,4 +140,8 @@ func TestSDK2018Local(t *testing.T)     { python(t, sdk2018, "sdk2018_local.py")
 func TestSDK2018VM(t *testing.T)        { python(t, sdk2018, "sdk2018_vm.py") }
 func TestSDK2018BatchAI(t *testing.T)   { python(t, sdk2018, "sdk2018_batchai.py") }
 func TestSDK2018ACI(t *testing.T)       { python(t, sdk2018, "sdk2018_aci.py") }
-func TestSDK2018Deploy(t *testing.T)    { python(t, sdk2018, "sdk2018_deploy.py") }
+func TestSDK2018HDInsight(t *testing.T) {
+	dir := sparkFolder(t)
+	python(t, sdk2018, "sdk2018_hdinsight.py", func(c *emulator.Config) { c.Spark = dir })
+}
+func TestSDK2018Deploy(t *testing.T) { python(t, sdk2018, "sdk2018_deploy.py") }

@@ -170,6 +170,11 @@ func aciSpecs() []spec {
 			if got := s.containerLog(path, "bye"); got != "bye\n" {
 				s.fail("the log is %q", got)
 			}
+			s.must(s.client.Wait(s.ctx, 4*time.Second))
+			r = s.get(path, versionContainers)
+			if n := item(r.Value("properties", "containers"), "properties", "instanceView", "restartCount"); n != 0.0 || current(r, "state") != "Terminated" {
+				s.fail("%s; what is never to be restarted was", r)
+			}
 		}},
 		{"aci.restart.policy", func(s *session) {
 			path, r := s.putGroup(containers("Always", "exit 1"))
@@ -214,7 +219,10 @@ func aciSpecs() []spec {
 		{"aci.stop", func(s *session) {
 			g := s.hello()
 			s.status(s.send(http.MethodPost, g.path+"/stop", versionContainers, nil), http.StatusNoContent)
-			s.untilGroup(g.path, "the group is stopped", func(r *wire.Response) bool { return r.Text("properties", "instanceView", "state") == "Stopped" })
+			r := s.untilGroup(g.path, "the group is stopped", func(r *wire.Response) bool { return r.Text("properties", "instanceView", "state") == "Stopped" })
+			if current(r, "state") == "Running" {
+				s.fail("%s; a container of a stopped group runs", r)
+			}
 			s.status(s.send(http.MethodPost, g.path+"/start", versionContainers, nil), http.StatusNoContent, http.StatusAccepted)
 			s.view(g.path, "Running")
 		}},

@@ -166,6 +166,31 @@ func artifactSpecs() []spec {
 				s.fail("%s; its SAS allows %q alone", got, u.Query().Get("sp"))
 			}
 		}},
+		{"aml.artifact.blocks", func(s *session) {
+			id, _ := s.newRun(nil)
+			b := s.announce("ExperimentRun", id, "./outputs/big.bin")
+			u := blobURL(s, b.ArtifactContentInformation["./outputs/big.bin"].ContentURI, b.Artifacts["./outputs/big.bin"].ArtifactID)
+			var list, want strings.Builder
+			for i := range 3 {
+				block, content := base64.StdEncoding.EncodeToString([]byte{'b', byte('0' + i)}), strings.Repeat(string(rune('a'+i)), 100_000)
+				s.blob(http.MethodPut, u+"&comp=block&blockid="+url.QueryEscape(block), content, http.StatusCreated)
+				list.WriteString("<Latest>" + block + "</Latest>")
+				want.WriteString(content)
+			}
+			s.blob(http.MethodPut, u+"&comp=blocklist", "<?xml version='1.0' encoding='utf-8'?>\n<BlockList>"+list.String()+"</BlockList>", http.StatusCreated)
+			if got := s.download("ExperimentRun", id, "outputs/big.bin"); got != want.String() {
+				s.fail("300000 bytes in three blocks come back as %d bytes", len(got))
+			}
+		}},
+		{"aml.artifact.range", func(s *session) {
+			id, _ := s.newRun(nil)
+			s.upload("ExperimentRun", id, "./outputs/m.txt", "0123456789")
+			r := s.data(http.MethodGet, s.workspace().artifacts()+"/contentinfo/ExperimentRun/"+id+"/outputs/m.txt", nil)
+			got := s.do(wire.Request{Method: http.MethodGet, URL: s.text(r, "contentUri"), NoToken: true, Header: http.Header{"X-Ms-Version": {"2018-03-28"}, "X-Ms-Range": {"bytes=3-6"}}})
+			s.status(got, http.StatusPartialContent)
+			s.Expect(string(got.Body)).To(gomega.Equal("3456"))
+			s.Expect(got.Header.Get("Content-Range")).To(gomega.Equal("bytes 3-6/10"))
+		}},
 		{"aml.artifact.absent", func(s *session) {
 			id, _ := s.newRun(nil)
 			s.lost(s.do(wire.Request{Method: http.MethodGet, URL: s.workspace().artifacts() + "/contentinfo/ExperimentRun/" + id + "/outputs/absent.txt"}))

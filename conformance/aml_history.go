@@ -131,12 +131,24 @@ func historySpecs() []spec {
 			r = s.readRun(u)
 			s.Expect(r.Status).To(gomega.Equal("Completed"))
 			s.Expect(r.EndTimeUtc).To(gomega.MatchRegexp(isoDate))
+			s.event(u, id, "Start", "StartTime")
+			s.event(u, id, "Failed", "EndTime")
+			s.Expect(s.readRun(u).Status).To(gomega.Equal("Completed"), "what is over stays so, whatever comes late")
 			for _, end := range []string{"Failed", "Canceled"} {
 				id, u := s.newRun(nil)
 				s.event(u, id, "Start", "StartTime")
 				s.event(u, id, end, "EndTime")
 				s.Expect(s.readRun(u).Status).To(gomega.Equal(end))
 			}
+		}},
+		{"aml.run.error", func(s *session) {
+			id, u := s.newRun(nil)
+			s.event(u, id, "Start", "StartTime")
+			s.data(http.MethodPost, u+"/events", map[string]any{"timestamp": time.Now().UTC().Format(time.RFC3339), "name": "Microsoft.MachineLearning.Run.Failed",
+				"data": map[string]any{"RunId": id, "EndTime": time.Now().UTC().Format(time.RFC3339), "Error": map[string]any{"Error": map[string]any{"Code": "UserError", "Message": "it is broken"}}}})
+			r := s.data(http.MethodGet, u+"/details", nil)
+			s.Expect(r.Text("status")).To(gomega.Equal("Failed"), r.String())
+			s.Expect(r.Text("error", "error", "message")).To(gomega.Equal("it is broken"), r.String())
 		}},
 		{"aml.run.details", func(s *session) {
 			id, u := s.newRun(nil)

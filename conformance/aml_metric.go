@@ -88,6 +88,16 @@ func metricSpecs() []spec {
 			s.Expect(cells(list, "note", "scalar")).To(gomega.Equal([]string{"note=words"}))
 			s.Expect(cells(list, "flag", "scalar")).To(gomega.Equal([]string{"flag=true"}))
 		}},
+		{"aml.metric.batch", func(s *session) {
+			id, u := s.newRun(nil)
+			var values, want []any
+			for i := range 5 {
+				values = append(values, metricBody(id, "b", "scalar", map[string]any{"b": i}))
+				want = append(want, fmt.Sprintf("b=%d", i))
+			}
+			s.data(http.MethodPost, u+"/metrics", map[string]any{"values": values})
+			s.Expect(cells(s.metrics(id), "b", "scalar")).To(gomega.HaveExactElements(want...), "a batch is kept in its order")
+		}},
 		{"aml.metric.list", func(s *session) {
 			id, u := s.newRun(nil)
 			s.logMetric(u, id, "l", "list", map[string]any{"l": 1}, map[string]any{"l": 2}, map[string]any{"l": 3})

@@ -74,6 +74,20 @@ func modelSpecs() []spec {
 			s.Expect(infos).To(gomega.HaveLen(1))
 			s.Expect(string(s.blob(http.MethodGet, infos[0].ContentURI, "", http.StatusOK).Body)).To(gomega.Equal("weights"))
 		}},
+		{"aml.model.artifacts", func(s *session) {
+			id, _ := s.newRun(nil)
+			asset := s.do(wire.Request{Method: http.MethodPost, URL: s.workspace().models + "/assets", Version: versionWorkspace, Body: map[string]any{
+				"name": "model", "artifacts": []any{map[string]string{"prefix": "ExperimentRun/" + id + "/outputs/absent.txt"}}, "runid": id}})
+			if asset.Status >= 400 && asset.Status < 500 {
+				return
+			}
+			s.status(asset, http.StatusOK)
+			r := s.do(wire.Request{Method: http.MethodPost, URL: s.workspace().models + "/models", Version: versionWorkspace, Body: map[string]any{
+				"name": "model" + random(), "url": "aml://asset/" + s.text(asset, "id"), "mimeType": "application/json", "unpack": false}})
+			if r.Status < 400 || r.Status >= 500 {
+				s.fail("%s; a model of files that are not there is refused", r)
+			}
+		}},
 		{"aml.model.tags", func(s *session) {
 			id, _ := s.newRun(nil)
 			s.upload("ExperimentRun", id, "./outputs/model.txt", "weights")

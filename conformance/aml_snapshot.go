@@ -153,6 +153,22 @@ func snapshotSpecs() []spec {
 			s.Expect(r.Text("id")).To(gomega.Equal(id), r.String())
 			s.Expect(r.Text("root", "children", "train.py", "hash")).NotTo(gomega.BeEmpty(), r.String())
 		}},
+		{"aml.snapshot.incomplete", func(s *session) {
+			old, changed := projectFile{"train.py", "print(5)\n"}, projectFile{"train.py", "print(6)\n"}
+			first, second := uuid(), uuid()
+			if r := s.snapshot(first, zeroGUID, tree(old), old); r.Status >= 400 {
+				s.fail("%s", r)
+			}
+			// The tree says that the file has changed, and the file does not come: the parent's is not it.
+			if r := s.snapshot(second, first, tree(changed)); r.Status >= 400 {
+				return
+			}
+			if r := s.do(wire.Request{Method: http.MethodGet, URL: s.workspace().scope("content") + "/snapshots/" + second}); r.OK() {
+				if files := s.restore(second); files["train.py"] != changed.content {
+					s.fail("a file that changed and was never sent comes back as %q", files["train.py"])
+				}
+			}
+		}},
 		{"aml.snapshot.parent", func(s *session) {
 			f := projectFile{"train.py", "print(4)\n"}
 			r := s.snapshot(uuid(), uuid(), tree(f, projectFile{"z.txt", "z"}), f)

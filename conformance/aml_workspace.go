@@ -80,38 +80,41 @@ func insightsRegion(location string) string {
 }
 
 func (s *session) workspace() *workspace {
-	return obtain(s, &s.fix.workspace, "a workspace", func() *workspace {
-		s.provider("Microsoft.MachineLearningServices")
-		w := &workspace{group: s.newGroup(), name: s.cfg.Workspace + random()}
-		w.path = w.group + "/providers/" + workspaceType + "/" + w.name
-		tenant := s.cfg.Tenant
-		if tenant == "" {
-			tenant = "00000000-0000-0000-0000-000000000000"
-		}
-		body, created := workspaceTemplate(w.group, w.name, s.cfg.Location, tenant)
-		for _, m := range created {
-			s.track(m.Path, m.Version)
-		}
-		_, w.deployment = s.deploy(w.group, "Microsoft.MachineLearningServices_"+random(), body)
-		if !w.deployment.Succeeded() {
-			s.fail("the deployment ended %q: %s", w.deployment.Status, w.deployment.Last)
-		}
-		r := s.get(w.path, versionWorkspace)
-		s.status(r, http.StatusOK)
-		// The SDK sends no token to discovery.
-		d := s.do(wire.Request{Method: http.MethodGet, URL: s.text(r, "properties", "discoveryUrl"), NoToken: true})
-		s.status(d, http.StatusOK)
-		if err := d.JSON(&w.services); err != nil {
-			s.fail("%v", err)
-		}
-		w.history = strings.TrimRight(s.text(d, "history"), "/")
-		region, _, ok := strings.Cut(w.history[strings.Index(w.history, "//")+2:], ".")
-		if !ok {
-			s.fail("the history URL %s has no dot in its host; the SDK reads the region before the first one", w.history)
-		}
-		w.models = "https://" + region + ".modelmanagement.azureml.net/api" + w.path
-		return w
-	})
+	return obtain(s, &s.fix.workspace, "a workspace", s.newWorkspace)
+}
+
+// newWorkspace creates one as Workspace.create does, in a group of its own.
+func (s *session) newWorkspace() *workspace {
+	s.provider("Microsoft.MachineLearningServices")
+	w := &workspace{group: s.newGroup(), name: s.cfg.Workspace + random()}
+	w.path = w.group + "/providers/" + workspaceType + "/" + w.name
+	tenant := s.cfg.Tenant
+	if tenant == "" {
+		tenant = "00000000-0000-0000-0000-000000000000"
+	}
+	body, created := workspaceTemplate(w.group, w.name, s.cfg.Location, tenant)
+	for _, m := range created {
+		s.track(m.Path, m.Version)
+	}
+	_, w.deployment = s.deploy(w.group, "Microsoft.MachineLearningServices_"+random(), body)
+	if !w.deployment.Succeeded() {
+		s.fail("the deployment ended %q: %s", w.deployment.Status, w.deployment.Last)
+	}
+	r := s.get(w.path, versionWorkspace)
+	s.status(r, http.StatusOK)
+	// The SDK sends no token to discovery.
+	d := s.do(wire.Request{Method: http.MethodGet, URL: s.text(r, "properties", "discoveryUrl"), NoToken: true})
+	s.status(d, http.StatusOK)
+	if err := d.JSON(&w.services); err != nil {
+		s.fail("%v", err)
+	}
+	w.history = strings.TrimRight(s.text(d, "history"), "/")
+	region, _, ok := strings.Cut(w.history[strings.Index(w.history, "//")+2:], ".")
+	if !ok {
+		s.fail("the history URL %s has no dot in its host; the SDK reads the region before the first one", w.history)
+	}
+	w.models = "https://" + region + ".modelmanagement.azureml.net/api" + w.path
+	return w
 }
 
 // experiment is the URL of a service's path below the specs' experiment.
@@ -204,6 +207,10 @@ func workspaceSpecs() []spec {
 			s.Expect(r.Text("properties", "description")).To(gomega.Equal("words"), r.String())
 			s.Expect(r.Text("properties", "friendlyName")).To(gomega.Equal("friend"), r.String())
 			s.text(r, "properties", "storageAccount")
+			s.status(s.send(http.MethodPatch, w.path, versionWorkspace, map[string]any{"properties": map[string]string{"description": "other words"}}), http.StatusOK)
+			r = s.get(w.path, versionWorkspace)
+			s.Expect(r.Text("properties", "description")).To(gomega.Equal("other words"), r.String())
+			s.Expect(r.Text("properties", "friendlyName")).To(gomega.Equal("friend"), "a PATCH of one property changed another: "+r.String())
 		}},
 		{"aml.workspace.discovery", func(s *session) {
 			w := s.workspace()
@@ -244,6 +251,14 @@ func workspaceSpecs() []spec {
 				w.scope("datastore") + "/datastores", w.models + "/models?api-version=" + versionWorkspace} {
 				s.status(s.do(wire.Request{Method: http.MethodGet, URL: u, Token: head + "." + flip(sig)}), http.StatusUnauthorized)
 			}
+		}},
+		{"aml.scope.token", func(s *session) {
+			_, u := s.newRun(nil)
+			token := s.text(s.data(http.MethodGet, u+"/token", nil), "token")
+			other := s.newWorkspace()
+			s.status(s.do(wire.Request{Method: http.MethodGet, URL: s.workspace().scope("history") + "/experiments", Token: token}), http.StatusOK)
+			r := s.do(wire.Request{Method: http.MethodGet, URL: other.scope("history") + "/experiments", Token: token})
+			s.status(r, http.StatusForbidden, http.StatusUnauthorized)
 		}},
 		{"aml.scope.unknown", func(s *session) {
 			w := s.workspace()

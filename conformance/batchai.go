@@ -148,8 +148,9 @@ func batchAISpecs() []spec {
 			s.Expect(r.Value("properties", "executionInfo", "exitCode")).To(gomega.Equal(7.0), r.String())
 		}},
 		{"batchai.job.volume", func(s *session) {
-			s.jobEnd(s.runJob("writer", map[string]any{"customToolkitSettings": command("echo kept > $AZ_BATCHAI_MOUNT_ROOT/nfs/kept")}))
-			r := s.jobEnd(s.runJob("reader", map[string]any{"nodeCount": 2, "customToolkitSettings": command("grep kept $AZ_BATCHAI_MOUNT_ROOT/nfs/kept")}))
+			s.jobEnd(s.runJob("writer", map[string]any{"customToolkitSettings": command("echo kept >> $AZ_BATCHAI_MOUNT_ROOT/nfs/kept")}))
+			// Once: a job that was run twice has written twice.
+			r := s.jobEnd(s.runJob("reader", map[string]any{"nodeCount": 2, "customToolkitSettings": command(`[ "$(cat $AZ_BATCHAI_MOUNT_ROOT/nfs/kept)" = kept ]`)}))
 			s.Expect(r.Text("properties", "executionState")).To(gomega.Equal("succeeded"), "what one job wrote on the file server another does not find: "+r.String())
 		}},
 		{"batchai.job.secret", func(s *session) {
@@ -177,6 +178,16 @@ func batchAISpecs() []spec {
 			r := s.create(b.job("escape"), versionBatchAI, map[string]any{"properties": map[string]any{"cluster": map[string]any{"id": b.cluster}, "nodeCount": 1,
 				"stdOutErrPathPrefix": "$AZ_BATCHAI_MOUNT_ROOT/../..", "customToolkitSettings": command("true")}})
 			s.refused(r, http.StatusBadRequest)
+			r = s.create(b.job("climb"), versionBatchAI, map[string]any{"properties": map[string]any{"cluster": map[string]any{"id": b.cluster}, "nodeCount": 1,
+				"stdOutErrPathPrefix": "$AZ_BATCHAI_MOUNT_ROOT/nfs", "customToolkitSettings": command("true"),
+				"outputDirectories": []any{map[string]any{"id": "OUT", "pathPrefix": "$AZ_BATCHAI_MOUNT_ROOT/nfs", "pathSuffix": "../../../up"}}}})
+			s.refused(r, http.StatusBadRequest)
+		}},
+		{"batchai.cluster.released", func(s *session) {
+			c := s.batchAI().cluster
+			s.eventually("two idle nodes after the jobs", s.cfg.Budget.Operation, func() bool {
+				return s.get(c, versionBatchAI).Value("properties", "nodeStateCounts", "idleNodeCount") == 2.0
+			})
 		}},
 		{"batchai.usages", func(s *session) {
 			s.batchAI()

@@ -45,6 +45,8 @@ type Config struct {
 	Token func(ctx context.Context, audience string) (string, error) `json:"-"`
 	// ExpiredToken is a token that was good once; without it, and without Advance, nothing is said about expiry.
 	ExpiredToken string `json:"expiredToken" env:"AMLC_EXPIRED_TOKEN"`
+	// ForeignToken is a good token of another tenant; without it nothing is said about issuers.
+	ForeignToken string `json:"foreignToken" env:"AMLC_FOREIGN_TOKEN"`
 
 	// HTTPClient, if set, sends everything; Proxy and CAFile must then be empty.
 	HTTPClient *http.Client `json:"-"`
@@ -63,7 +65,8 @@ type Config struct {
 
 	// Targets limits the specs labelled target:… to these (local, vm, dsvm, batchai, aci, hdinsight); empty is all.
 	Targets []string `json:"targets" env:"AMLC_TARGETS"`
-	// Labels is a Ginkgo label filter, such as "core && !slow"; empty is all.
+	// Labels is a Ginkgo label filter, such as "core && !slow"; empty is all. A
+	// requirement's id is a label too: "/^core.group/" has those of resource groups.
 	Labels string `json:"labels" env:"AMLC_LABELS"`
 	// Python starts Python 3 for runs, here and on the VM.
 	Python string `json:"python" env:"AMLC_PYTHON"`
@@ -71,6 +74,8 @@ type Config struct {
 	SSH SSH `json:"ssh"`
 	// VMSize of the machine that the suite creates.
 	VMSize string `json:"vmSize" env:"AMLC_VM_SIZE"`
+	// HDInsightSize of the nodes of the cluster that the suite creates.
+	HDInsightSize string `json:"hdinsightSize" env:"AMLC_HDINSIGHT_SIZE"`
 	// GPUSize of the machine that the suite creates for the label gpu, and where that size is sold.
 	GPUSize     string `json:"gpuSize" env:"AMLC_GPU_SIZE"`
 	GPULocation string `json:"gpuLocation" env:"AMLC_GPU_LOCATION"`
@@ -129,6 +134,7 @@ func NewConfig() Config {
 		Workspace:     "conform",
 		Python:        "python3",
 		VMSize:        "Standard_D2_v2",
+		HDInsightSize: "Standard_D3_v2",
 		GPUSize:       "Standard_NC6",
 		GPULocation:   "eastus",
 		SSH:           SSH{Port: 22},
@@ -151,7 +157,7 @@ func (c Config) check() (Config, error) {
 	d := NewConfig()
 	for _, f := range []struct{ have, def *string }{
 		{&c.ResourceGroup, &d.ResourceGroup}, {&c.Location, &d.Location}, {&c.Workspace, &d.Workspace},
-		{&c.Python, &d.Python}, {&c.VMSize, &d.VMSize}, {&c.GPUSize, &d.GPUSize}, {&c.GPULocation, &d.GPULocation},
+		{&c.Python, &d.Python}, {&c.VMSize, &d.VMSize}, {&c.HDInsightSize, &d.HDInsightSize}, {&c.GPUSize, &d.GPUSize}, {&c.GPULocation, &d.GPULocation},
 	} {
 		if *f.have == "" {
 			*f.have = *f.def

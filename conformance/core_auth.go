@@ -84,6 +84,12 @@ func authSpecs() []spec {
 			}
 			s.denied(wire.Request{Token: old}, "ExpiredAuthenticationToken")
 		}},
+		{"core.auth.tenant", func(s *session) {
+			if s.cfg.ForeignToken == "" {
+				s.skip("needs a token of another tenant (AMLC_FOREIGN_TOKEN)")
+			}
+			s.denied(wire.Request{Token: s.cfg.ForeignToken}, "InvalidAuthenticationTokenTenant")
+		}},
 		{"core.auth.audience", func(s *session) {
 			const other = "https://graph.windows.net/"
 			token, err := s.client.Token(s.ctx, other)

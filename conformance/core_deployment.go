@@ -70,6 +70,44 @@ func deploymentSpecs() []spec {
 			s.status(r, http.StatusOK)
 			s.Expect(r.Text("location")).To(gomega.Equal(s.cfg.Location), r.String())
 		}},
+		{"core.deployment.failed", func(s *session) {
+			s.provider("Microsoft.Network")
+			// What the interface hangs on is not there: the deployment is taken, and fails.
+			subnet := s.group() + "/providers/Microsoft.Network/virtualNetworks/absent" + random() + "/subnets/none"
+			nic := map[string]any{"type": "Microsoft.Network/networkInterfaces", "name": "nic" + random(), "apiVersion": versionNetwork, "location": s.cfg.Location,
+				"properties": map[string]any{"ipConfigurations": []any{map[string]any{"name": "a", "properties": map[string]any{"subnet": map[string]any{"id": subnet}}}}}}
+			path, op := s.deploy(s.group(), "failed-"+random(), deployment(nil, nil, nic))
+			if op.Status != "Failed" {
+				s.fail("the deployment of a resource that can't be ended %q: %s", op.Status, op.Last)
+			}
+			if op.Last.Text("error", "code") != "DeploymentFailed" || op.Last.Text("error", "message") == "" {
+				s.fail("%s; a failed operation says DeploymentFailed, and why", op.Last)
+			}
+			r := s.get(path, versionResources)
+			s.status(r, http.StatusOK)
+			s.Expect(r.Text("properties", "provisioningState")).To(gomega.Equal("Failed"), r.String())
+		}},
+		{"core.deployment.outputs", func(s *session) {
+			body := deployment(map[string]any{"word": map[string]string{"type": "string"}}, map[string]any{"word": map[string]string{"value": "aBc"}})
+			template := body["properties"].(map[string]any)["template"].(map[string]any)
+			template["variables"] = map[string]any{"joined": "[concat(toUpper(parameters('word')), '-', toLower(parameters('word')))]"}
+			template["outputs"] = map[string]any{"text": map[string]any{"type": "string", "value": "[variables('joined')]"},
+				"number": map[string]any{"type": "int", "value": "[add(length(variables('joined')), 3)]"}}
+			path, op := s.deploy(s.group(), "outputs-"+random(), body)
+			if !op.Succeeded() {
+				s.fail("the deployment ended %q: %s", op.Status, op.Last)
+			}
+			r := s.get(path, versionResources)
+			s.status(r, http.StatusOK)
+			s.Expect(r.Text("properties", "outputs", "text", "value")).To(gomega.Equal("ABC-abc"), r.String())
+			s.Expect(r.Value("properties", "outputs", "number", "value")).To(gomega.BeNumerically("==", 10), r.String())
+		}},
+		{"core.deployment.function", func(s *session) {
+			res := accountBody("[concat(nothing('x'), 'eastus')]")
+			res["type"], res["name"], res["apiVersion"] = "Microsoft.Storage/storageAccounts", "conform"+random(), versionStorage
+			path := s.group() + "/providers/Microsoft.Resources/deployments/bad-" + random()
+			s.refused(s.create(path, versionResources, deployment(nil, nil, res)), http.StatusBadRequest, "InvalidTemplate")
+		}},
 		{"core.deployment.template", func(s *session) {
 			body := deployment(nil, nil, map[string]any{"name": "x"})
 			path := s.group() + "/providers/Microsoft.Resources/deployments/bad-" + random()

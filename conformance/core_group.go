@@ -100,6 +100,17 @@ func groupSpecs() []spec {
 			r = s.do(wire.Request{Method: http.MethodDelete, URL: g, Version: versionResources})
 			s.refused(r, http.StatusNotFound, "ResourceGroupNotFound")
 		}},
+		{"core.group.contents", func(s *session) {
+			g := s.newGroup()
+			inside := s.accountIn(g)
+			r := s.do(wire.Request{Method: http.MethodDelete, URL: g, Version: versionResources})
+			s.status(r, http.StatusAccepted, http.StatusOK)
+			s.done(r)
+			s.client.Untrack(inside)
+			// A group of that name begins empty.
+			s.status(s.create(g, versionResources, map[string]any{"location": s.cfg.Location}), http.StatusCreated)
+			s.refused(s.get(inside, versionStorage), http.StatusNotFound, "ResourceNotFound")
+		}},
 		{"core.operation.retry-after", func(s *session) {
 			g := s.newGroup()
 			r := s.do(wire.Request{Method: http.MethodDelete, URL: g, Version: versionResources})

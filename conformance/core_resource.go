@@ -18,9 +18,11 @@ func accountBody(location string) map[string]any {
 }
 
 // storageAccount creates an account and returns its path.
-func (s *session) storageAccount() string {
+func (s *session) storageAccount() string { return s.accountIn(s.group()) }
+
+func (s *session) accountIn(group string) string {
 	s.provider("Microsoft.Storage")
-	path := s.group() + "/providers/Microsoft.Storage/storageAccounts/conform" + random()
+	path := group + "/providers/Microsoft.Storage/storageAccounts/conform" + random()
 	r := s.create(path, versionStorage, accountBody(s.cfg.Location))
 	s.status(r, http.StatusOK, http.StatusAccepted)
 	s.done(r)
@@ -71,11 +73,16 @@ func resourceSpecs() []spec {
 					s.fail("the filter by type let a %s through", typ)
 				}
 			}
+			none := s.list(s.group()+"/resources?$filter="+url.QueryEscape("resourceType eq 'Microsoft.Network/loadBalancers'"), versionResources)
+			if len(none) > 0 {
+				s.fail("the filter by a type of which there is none let %v through", none[0]["id"])
+			}
 		}},
 		{"core.resource.groupless", func(s *session) {
 			s.provider("Microsoft.Storage")
 			path := s.group() + "-absent/providers/Microsoft.Storage/storageAccounts/conform" + random()
 			s.refused(s.create(path, versionStorage, accountBody(s.cfg.Location)), http.StatusNotFound, "ResourceGroupNotFound")
+			s.refused(s.get(path, versionStorage), http.StatusNotFound, "ResourceGroupNotFound")
 		}},
 		{"core.resource.locationless", func(s *session) {
 			s.provider("Microsoft.Storage")
@@ -120,9 +127,37 @@ func resourceSpecs() []spec {
 				return s.do(wire.Request{Method: http.MethodPut, URL: path, Version: versionNetwork, Body: body, Header: http.Header{"If-Match": {match}}})
 			}
 			s.refused(put(`W/"`+uuid()+`"`), http.StatusPreconditionFailed, "PreconditionFailed")
+			body["tags"] = map[string]string{"a": "1"}
 			r = put(tag)
 			s.status(r, http.StatusOK, http.StatusCreated)
 			s.done(r)
+			// What was right is stale once the resource has changed.
+			s.refused(put(tag), http.StatusPreconditionFailed, "PreconditionFailed")
+		}},
+		{"core.resource.patch", func(s *session) {
+			path := s.storageAccount()
+			want := s.get(path, versionStorage)
+			s.status(want, http.StatusOK)
+			s.status(s.send(http.MethodPatch, path, versionStorage, map[string]any{"tags": map[string]string{"a": "1"}}), http.StatusOK)
+			r := s.get(path, versionStorage)
+			s.status(r, http.StatusOK)
+			s.Expect(r.Text("tags", "a")).To(gomega.Equal("1"), r.String())
+			for _, k := range [][]string{{"location"}, {"kind"}, {"sku", "name"}, {"properties", "primaryEndpoints", "blob"}} {
+				s.Expect(r.Text(k...)).To(gomega.Equal(want.Text(k...)), "a PATCH of the tags alone changed "+strings.Join(k, ".")+": "+r.String())
+			}
+		}},
+		{"core.resource.again", func(s *session) {
+			path := s.storageAccount()
+			want := s.get(path, versionStorage)
+			// In other letters it is the same resource, and keeps the letters that it had.
+			r := s.send(http.MethodPut, shout(path), versionStorage, accountBody(s.cfg.Location))
+			s.status(r, http.StatusOK, http.StatusAccepted)
+			s.done(r)
+			r = s.get(path, versionStorage)
+			s.status(r, http.StatusOK)
+			s.Expect(r.Text("id")).To(gomega.Equal(want.Text("id")), r.String())
+			s.Expect(r.Text("location")).To(gomega.Equal(want.Text("location")), r.String())
+			s.Expect(r.Text("properties", "creationTime")).To(gomega.Equal(want.Text("properties", "creationTime")), "a PUT of what is there creates nothing: "+r.String())
 		}},
 	}
 }

@@ -108,8 +108,12 @@ func (s *session) build(script string, models ...string) string {
 func (s *session) image() string {
 	return obtain(s, &s.fix.image, "an image", func() string {
 		id, _ := s.newRun(nil)
+		s.upload("ExperimentRun", id, "./outputs/old/factor.txt", "5")
 		s.upload("ExperimentRun", id, "./outputs/factor.txt", "3")
-		return s.build(scoreScript, s.text(s.register("factor"+random(), id, "outputs/factor.txt"), "id"))
+		// Of the two versions of the model the image has the one that is asked for.
+		name := "factor" + random()
+		s.register(name, id, "outputs/old/factor.txt")
+		return s.build(scoreScript, s.text(s.register(name, id, "outputs/factor.txt"), "id"))
 	})
 }
 
@@ -199,8 +203,12 @@ func deploySpecs() []spec {
 			s.status(s.ask(scoreScript, "absent:1"), http.StatusBadRequest, http.StatusNotFound)
 		}},
 		{"deploy.service.create", func(s *session) {
-			if v := s.webService(); !strings.HasSuffix(v.uri, "/score") {
+			v := s.webService()
+			if !strings.HasSuffix(v.uri, "/score") {
 				s.fail("the scoringUri %q should end with /score", v.uri)
+			}
+			if r := s.model(http.MethodGet, "/services/"+v.name, nil); strings.Contains(string(r.Body), v.primary) {
+				s.fail("GET of the service shows its key")
 			}
 		}},
 		{"deploy.service.score", func(s *session) {

@@ -123,6 +123,15 @@ func (o *ordered) with(password bool) *machine {
 	return &m
 }
 
+// foreignKey is one that no machine knows.
+func (s *session) foreignKey() ssh.Signer {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	s.must(err)
+	signer, err := ssh.NewSignerFromKey(private)
+	s.must(err)
+	return signer
+}
+
 // closed says whether nobody answers as SSH does.
 func (o *ordered) closed() bool {
 	c, err := net.DialTimeout("tcp", net.JoinHostPort(o.Address, "22"), 3*time.Second)
@@ -168,6 +177,13 @@ func dsvmSpecs() []spec {
 			for _, password := range []bool{true, false} {
 				if out, code := s.remote(s.login(o.with(password)), "uname -s"); code != 0 || strings.TrimSpace(out) != "Linux" {
 					s.fail("uname on the machine: %q, %d", out, code)
+				}
+			}
+			for _, auth := range []ssh.AuthMethod{ssh.Password("Aa1-wrong-" + random()), ssh.PublicKeys(s.foreignKey())} {
+				c, err := ssh.Dial("tcp", net.JoinHostPort(o.Address, "22"), &ssh.ClientConfig{User: o.User, Auth: []ssh.AuthMethod{auth}, Timeout: 20 * time.Second, HostKeyCallback: ssh.InsecureIgnoreHostKey()})
+				if err == nil {
+					_ = c.Close()
+					s.fail("a wrong password or key opens the machine")
 				}
 			}
 		}},
@@ -226,11 +242,19 @@ func dsvmSpecs() []spec {
 			o := s.ordered()
 			vm := s.path("Compute", "virtualMachines/none"+random())
 			r := s.create(vm, versionCompute, s.vmBody("Standard_Nothing_v9", o.nic, "conformer", "Aa1-"+random()+random(), "", dsvmImage))
-			s.refused(r, http.StatusBadRequest)
+			s.refused(r, http.StatusBadRequest, "InvalidParameter")
+			s.Expect(r.Text("error", "target")).To(gomega.Equal("vmSize"), r.String())
 			s.status(s.get(vm, versionCompute), http.StatusNotFound)
 		}},
 		{"dsvm.delete", func(s *session) {
 			o := s.ordered()
+			r := s.do(wire.Request{Method: http.MethodDelete, URL: o.nic, Version: versionNetwork})
+			if r.OK() {
+				if op := s.await(r); op.Succeeded() {
+					s.fail("%s; the interface of a VM that is there can't be deleted", op.Last)
+				}
+			}
+			s.status(s.get(o.nic, versionNetwork), http.StatusOK)
 			for _, one := range [][2]string{{o.vm, versionCompute}, {o.nic, versionNetwork}, {o.ip, versionNetwork}, {o.disk, "2018-06-01"}} {
 				r := s.do(wire.Request{Method: http.MethodDelete, URL: one[0], Version: one[1]})
 				s.status(r, http.StatusOK, http.StatusAccepted, http.StatusNoContent)

@@ -24,6 +24,7 @@ type fixtures struct {
 	image      fixture[string]
 	service    fixture[*webService]
 	amlCluster fixture[*amlCluster]
+	hdinsight  fixture[sparkCluster]
 	providers  map[string]fixture[struct{}]
 	dirs       []string
 }

@@ -31,8 +31,8 @@ func specs() []spec {
 	var all []spec
 	for _, part := range [][]spec{
 		authSpecs(), groupSpecs(), requestSpecs(), resourceSpecs(), deploymentSpecs(),
-		workspaceSpecs(), historySpecs(), metricSpecs(), artifactSpecs(), snapshotSpecs(), modelSpecs(),
-		localSpecs(), vmSpecs(), dsvmSpecs(), gpuSpecs(), batchAISpecs(), aciSpecs(), deploySpecs(), workflowSpecs(), deletionSpecs(),
+		workspaceSpecs(), historySpecs(), metricSpecs(), artifactSpecs(), storageSpecs(), snapshotSpecs(), modelSpecs(),
+		localSpecs(), vmSpecs(), dsvmSpecs(), gpuSpecs(), batchAISpecs(), aciSpecs(), hdinsightSpecs(), deploySpecs(), workflowSpecs(), deletionSpecs(),
 	} {
 		all = append(all, part...)
 	}
@@ -141,7 +141,7 @@ func (s *session) later(f func()) { s.undo = append(s.undo, f) }
 
 // disabled says why a requirement isn't checked in this run, or "".
 func (su *suite) disabled(r Requirement) string {
-	if !su.filter(r.Labels) {
+	if !su.filter(append(slices.Clone(r.Labels), r.ID)) {
 		return fmt.Sprintf("the label filter %q leaves it out", su.cfg.Labels)
 	}
 	for _, l := range r.Labels {

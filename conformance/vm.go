@@ -248,7 +248,12 @@ func vmSpecs() []spec {
 			r = s.get(path, versionWorkspace)
 			s.Expect(r.Text("properties", "provisioningState")).To(gomega.Equal("Succeeded"), r.String())
 			s.Expect(r.Text("properties", "properties", "address")).To(gomega.Equal(m.Address), r.String())
-			for _, secret := range []string{m.Password, strings.TrimSpace(m.key)} {
+			// In JSON a key has other line ends: one line of it is enough.
+			secrets := []string{m.Password}
+			if lines := strings.Split(m.key, "\n"); len(lines) > 1 {
+				secrets = append(secrets, lines[1])
+			}
+			for _, secret := range secrets {
 				if secret != "" && strings.Contains(string(r.Body), secret) {
 					s.fail("GET of the compute shows its secret")
 				}
@@ -313,8 +318,19 @@ func vmSpecs() []spec {
 			}
 		}},
 		{"vm.delete", func(s *session) {
-			m := s.machine()
-			s.removeCompute(s.workspace().compute(m.compute))
+			m, w := s.machine(), s.workspace()
+			resource := s.get(w.compute(m.compute), versionWorkspace).Text("properties", "resourceId")
+			s.removeCompute(w.compute(m.compute))
+			if s.cfg.SSH.Address != "" {
+				return
+			}
+			// The machine was the service's own: nothing of it stays.
+			name := resource[strings.LastIndex(resource, "/")+1:]
+			for _, left := range s.list(w.group+"/resources", versionResources) {
+				if id, _ := left["id"].(string); strings.Contains(strings.ToLower(id), strings.ToLower(name)) {
+					s.fail("the deleted compute left %s", id)
+				}
+			}
 		}},
 	}
 }

@@ -181,7 +181,7 @@ func (e *Emulator) build() error {
 	}
 	e.vms = dsvm.New(dsvm.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "machines"),
 		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 0)), Lifecycle: cfg.Lifecycle, Hardware: cfg.Hardware, Environment: cfg.Environment,
-		Transport: e.front.Reach(), KeepLog: e.keepLog, Logger: e.log})
+		Network: e.network, Transport: e.front.Reach(), KeepLog: e.keepLog, Logger: e.log})
 	e.clusters = e.newClusters(cfg.Hardware)
 	e.containers = aci.New(aci.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "containers"),
 		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 1)), Hardware: cfg.Hardware, Network: e.network, Share: e.groupShare, Environment: cfg.Environment, Tenant: id.Tenant, Logger: e.log})
@@ -190,7 +190,7 @@ func (e *Emulator) build() error {
 		Network: e.network, Storage: e.clusterStorage, Transport: e.front.Reach(), Logger: e.log})
 	if e.aml, err = aml.New(aml.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Blob: e.blob, Dir: filepath.Join(e.dir, "runs"),
 		Tenant: id.Tenant, Issue: e.authority.Issue, Verify: e.authority.Verify,
-		ARM: roundTripper(func(r *http.Request) (*http.Response, error) { return e.arm.Transport().RoundTrip(r) }), ARMToken: e.serviceToken, Web: e.front.Reach(),
+		ARM: roundTripper(func(r *http.Request) (*http.Response, error) { return e.arm.Transport().RoundTrip(r) }), ARMToken: e.serviceToken, Web: e.front.Reach(), Dial: e.front.Dial,
 		ProxyURL: func() string { return "http://" + e.front.Addr() }, BundleFile: e.front.BundleFile(), StandIn: cfg.StandIn}); err != nil {
 		return err
 	}
@@ -226,6 +226,21 @@ func (e *Emulator) serviceToken(ctx context.Context) (string, error) {
 	return e.authority.Issue(ctx, aad.Claims{Audience: aad.AudienceManagement, Tenant: e.identity.Tenant,
 		AppID: serviceAppID, ObjectID: serviceAppID, Expires: e.cfg.Clock.Now().Add(time.Hour)})
 }
+
+// RefusedTokens are two tokens of the identity that the resource manager must not
+// take: one that was good an hour ago, and one of another tenant.
+func (e *Emulator) RefusedTokens(ctx context.Context) (expired, foreign string, err error) {
+	c := aad.Claims{Audience: aad.AudienceManagement, Tenant: e.identity.Tenant, AppID: e.identity.ClientID, Expires: e.cfg.Clock.Now().Add(-time.Hour)}
+	if expired, err = e.authority.Issue(ctx, c); err != nil {
+		return "", "", err
+	}
+	c.Tenant, c.Expires = otherTenant, e.cfg.Clock.Now().Add(time.Hour)
+	foreign, err = e.authority.Issue(ctx, c)
+	return expired, foreign, err
+}
+
+// otherTenant is nobody's.
+const otherTenant = "0b0b0b0b-0000-4000-8000-000000000000"
 
 func (e *Emulator) authenticate(r *http.Request) error {
 	_, err := e.authority.VerifyRequest(r, aad.AudienceManagement, aad.AudienceARM)

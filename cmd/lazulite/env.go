@@ -109,7 +109,12 @@ func (m *Main) withEnv(ctx context.Context, f upFlags, do func(context.Context, 
 	if err := e.Open(ctx); err != nil {
 		return err
 	}
-	return do(ctx, e.Env())
+	// The conformance suite can't wait until a token has expired, and has no other tenant.
+	expired, foreign, err := e.RefusedTokens(ctx)
+	if err != nil {
+		return err
+	}
+	return do(ctx, append(e.Env(), emulator.Var{Name: "AMLC_EXPIRED_TOKEN", Value: expired}, emulator.Var{Name: "AMLC_FOREIGN_TOKEN", Value: foreign}))
 }
 
 // child runs a command in the environment; signals of the terminal reach it by themselves, SIGTERM is passed on.

@@ -1,11 +1,14 @@
 // Package mutants judges the judge: it is a list of faults to seed in the
 // emulator, one at a time, each of which the conformance suite has to notice.
 //
-// A mutant replaces one piece of text in one source file, in a build of its
-// own (go build -overlay; the work tree stays as it is). The suite of the
-// unchanged build is then pointed at the mutant like at any implementation. It
-// is caught if a must fails that passes without it. Test checks only that each
-// mutant still applies; the whole check takes about half an hour: make mutants.
+// A mutant replaces one piece of text in one source file (go build -overlay;
+// the work tree stays as it is). All those within Go functions are in one build,
+// and a variable says which of them it is to be; others have a build of their
+// own. The suite of the unchanged build is then pointed at the mutant like at
+// any implementation, with the labels that the fault concerns. It is caught if a
+// requirement fails that is fulfilled without it, or something is left behind.
+// Test checks only that each mutant still applies; the whole check takes about
+// twenty minutes: make mutants.
 package mutants
 
 import (
@@ -27,6 +30,8 @@ type Mutant struct {
 	Labels string `json:"labels"`
 	// Fault is what is wrong with the mutant, in words.
 	Fault string `json:"fault"`
+	// Known says why the suite does not notice it, where that is known.
+	Known string `json:"known,omitempty"`
 	// Import is one more package that the changed file needs.
 	Import string `json:"import,omitempty"`
 }

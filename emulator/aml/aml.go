@@ -61,6 +61,8 @@ type Config struct {
 	ARMToken func(ctx context.Context) (string, error)
 	// Web reaches what Azure's public names and addresses lead to: deployed services among it.
 	Web http.RoundTripper
+	// Dial connects to the SSH servers of computes; nil: over the host's network.
+	Dial execution.Dialer
 	// ProxyURL is the CONNECT proxy through which a run reaches the emulator,
 	// and BundleFile the PEM file that it has to trust.
 	ProxyURL   func() string
@@ -97,7 +99,7 @@ func New(cfg Config) (*Service, error) {
 		return nil, err
 	}
 	if s.execution, err = execution.New(execution.Config{Store: cfg.Store, Clock: cfg.Clock, Logger: s.log, Dir: filepath.Join(cfg.Dir, "projects"),
-		Runs: s.history, Assets: s.assets, Computes: s, ARM: armCaller{s}, ProxyURL: cfg.ProxyURL, BundleFile: cfg.BundleFile, StandIn: cfg.StandIn, Endpoint: func(ws plane.Workspace) string { return experimentsURL(ws.Location) }}); err != nil {
+		Runs: s.history, Assets: s.assets, Computes: s, ARM: armCaller{s}, Dial: cfg.Dial, ProxyURL: cfg.ProxyURL, BundleFile: cfg.BundleFile, StandIn: cfg.StandIn, Endpoint: func(ws plane.Workspace) string { return experimentsURL(ws.Location) }}); err != nil {
 		return nil, err
 	}
 	if s.serving, err = serving.New(serving.Config{Store: cfg.Store, Clock: cfg.Clock, Logger: s.log, Blob: cfg.Blob, Assets: s.assets, ARM: armCaller{s}, Web: cfg.Web}); err != nil {

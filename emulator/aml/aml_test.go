@@ -210,6 +210,45 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestAttachWithBadKey has the attach fail by what is wrong with the key, and no part of it shown.
+func TestAttachWithBadKey(t *testing.T) {
+	w := newWorld(t)
+	w.workspace()
+	const hush = "-----BEGIN RSA PRIVATE KEY-----\\nhush-hush\\n-----END RSA PRIVATE KEY-----"
+	rec := w.do("PUT", workspace+"/computes/keyed"+v2018, `{"location":"eastus2","properties":{"computeType":"VirtualMachine","properties":{"address":"127.0.0.1","sshPort":"1","administratorAccount":{"username":"u","privateKeyData":"`+hush+`"}}}}`)
+	if rec.Code != 201 {
+		t.Fatalf("%d %s", rec.Code, rec.Body)
+	}
+	body := w.ended(t, rec.Header().Get("Azure-AsyncOperation"))
+	outer, _ := body["error"].(map[string]any)
+	inner, _ := outer["error"].(map[string]any)
+	if text, _ := inner["message"].(string); body["status"] != "Failed" || !strings.Contains(text, "private key cannot be read") || strings.Contains(text, "hush") {
+		t.Errorf("operation: %v", body)
+	}
+	if shown := w.do("GET", workspace+"/computes/keyed"+v2018, "").Body.String(); strings.Contains(shown, "hush") || !strings.Contains(shown, `"provisioningState":"Failed"`) {
+		t.Error(shown)
+	}
+}
+
+// ended waits for an operation's end and gives its last answer.
+func (w *world) ended(t *testing.T, poll string) map[string]any {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		op := w.want(200, "GET", strings.TrimPrefix(poll, "https://management.azure.com"), "")
+		if op["status"] != "InProgress" {
+			return op
+		}
+		select {
+		case <-deadline:
+			t.Fatal("the operation does not end")
+		case <-tick.C:
+		}
+	}
+}
+
 // TestShapes pins what each range of api-versions sees of one compute, and that no secret is in it.
 func TestShapes(t *testing.T) {
 	w := newWorld(t)
@@ -219,18 +258,7 @@ func TestShapes(t *testing.T) {
 	if rec.Code != 201 || poll == "" {
 		t.Fatalf("%d %v %s", rec.Code, rec.Header(), rec.Body)
 	}
-	deadline := time.After(20 * time.Second)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	var op map[string]any
-	for op = w.want(200, "GET", strings.TrimPrefix(poll, "https://management.azure.com"), ""); op["status"] == "InProgress"; {
-		select {
-		case <-deadline:
-			t.Fatal("the operation does not end")
-		case <-tick.C:
-		}
-		op = w.want(200, "GET", strings.TrimPrefix(poll, "https://management.azure.com"), "")
-	}
+	op := w.ended(t, poll)
 	outer, _ := op["error"].(map[string]any)
 	inner, _ := outer["error"].(map[string]any)
 	if op["status"] != "Failed" || inner["code"] != "SshUnreachable" || inner["statusCode"] == nil {

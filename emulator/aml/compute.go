@@ -168,8 +168,11 @@ func (s *Service) admitCompute(ctx context.Context, v arm.View, call arm.Call, o
 	case strings.EqualFold(c.ComputeType, "VirtualMachine"):
 		c.ComputeType = "VirtualMachine"
 		err = s.admitMachine(ctx, v, next, &c, notes)
+	case strings.EqualFold(c.ComputeType, typeHDInsight):
+		c.ComputeType = typeHDInsight
+		err = s.admitHDInsight(ctx, v, &c, notes)
 	default:
-		err = badCompute("properties.computeType", "The compute type '%s' is not supported. Supported types are: VirtualMachine, %s.",
+		err = badCompute("properties.computeType", "The compute type '%s' is not supported. Supported types are: VirtualMachine, HDInsight, %s.",
 			c.ComputeType, shapeOf(computeShapes, call.Version).cluster)
 	}
 	if err != nil {

@@ -286,7 +286,7 @@ func (c computeReconciler) locate(ctx context.Context, vm vmDocument, props *com
 
 // reach logs in; a machine that has only just come up gets some tries.
 func (c computeReconciler) reach(ctx context.Context, props *compute, notes *computeNotes) (arm.Result, error) {
-	err := execution.TestConnection(ctx, notes.ssh(*props))
+	err := execution.TestConnection(ctx, c.s.cfg.Dial, notes.ssh(*props))
 	if err == nil {
 		return arm.Result{Done: true}, nil
 	}

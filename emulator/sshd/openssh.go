@@ -6,7 +6,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,15 +45,25 @@ type OpenSSH struct {
 	// Environment names variables of the container that logins have too,
 	// besides PYENV_ROOT, LANG and CUDA_VISIBLE_DEVICES.
 	Environment []string
+	// Network is NAME=value that logins have besides, each in the place of what
+	// an earlier SetUp gave it: it may be another whenever the emulator starts.
+	Network []string
+}
+
+// Host is a machine whose logins are set up.
+type Host struct {
+	Keys []string // public host keys, as authorized_keys writes keys
+	// Release is the machine's os-release, which says what system it is; empty if it has none.
+	Release string
 }
 
 // SetUp makes the accounts what they are to be and has the server run;
 // ErrNoOpenSSH if the image has none. It may be called again, when accounts
-// have changed: sessions go on. It gives the public host keys.
-func (o OpenSSH) SetUp(ctx context.Context, container engine.Execer) (hostKeys []string, err error) {
+// have changed: sessions go on.
+func (o OpenSSH) SetUp(ctx context.Context, container engine.Execer) (Host, error) {
 	private, lines, err := HostKeyFiles(o.HostKeyFile)
 	if err != nil {
-		return nil, err
+		return Host{}, err
 	}
 	var args []string
 	kinds := make([]string, 0, len(private))
@@ -65,7 +74,7 @@ func (o OpenSSH) SetUp(ctx context.Context, container engine.Execer) (hostKeys [
 	for _, kind := range kinds {
 		file := o.HostKeyFile + "-" + kind
 		if err := writeOnce(file, private[kind]); err != nil {
-			return nil, err
+			return Host{}, err
 		}
 		args = append(args, "-h", file)
 	}
@@ -91,18 +100,18 @@ func (o OpenSSH) SetUp(ctx context.Context, container engine.Execer) (hostKeys [
 	}
 	ctx, cancel := context.WithTimeout(ctx, setUpLimit)
 	defer cancel()
-	var said bytes.Buffer
-	exit, err := container.Exec(ctx, engine.Exec{Command: append([]string{"/bin/sh", "-c", opensshScript, "openssh", o.Admin, strings.Join(variables, " ")}, args...), User: "root", Dir: "/",
-		Stdin: strings.NewReader(accounts.String()), Stdout: io.Discard, Stderr: &said})
+	var release, said bytes.Buffer
+	exit, err := container.Exec(ctx, engine.Exec{Command: append([]string{"/bin/sh", "-c", opensshScript, "openssh", o.Admin, strings.Join(variables, " "), strings.Join(o.Network, "\n")}, args...), User: "root", Dir: "/",
+		Stdin: strings.NewReader(accounts.String()), Stdout: &release, Stderr: &said})
 	switch {
 	case err != nil:
-		return nil, err
+		return Host{}, err
 	case exit.Code == noOpenSSH:
-		return nil, ErrNoOpenSSH
+		return Host{}, ErrNoOpenSSH
 	case exit.Code != 0:
-		return nil, fmt.Errorf("sshd: setting up a machine's logins: exit status %d: %s", exit.Code, strings.TrimSpace(said.String()))
+		return Host{}, fmt.Errorf("sshd: setting up a machine's logins: exit status %d: %s", exit.Code, strings.TrimSpace(said.String()))
 	}
-	return lines, nil
+	return Host{Keys: lines, Release: release.String()}, nil
 }
 
 // writeOnce keeps a secret in a file, if it isn't there.

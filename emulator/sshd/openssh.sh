@@ -1,29 +1,35 @@
-# Makes accounts in a machine and starts its sshd: openssh ADMIN VARIABLES SSHD-OPTIONS...
-# The standard input has a line "NAME HASH" for each account.
+# Makes accounts in a machine and starts its sshd: openssh ADMIN VARIABLES NETWORK SSHD-OPTIONS...
+# NETWORK is NAME=value, a line each. The standard output is the system's os-release. The standard input has a line "NAME HASH" for each account.
 set -e
+exec 3>&1 >/dev/null
 umask 022
 admin=$1
 variables=$2
-shift 2
+network=$3
+shift 3
 PATH=$PATH:/usr/sbin:/sbin
 sshd=$(command -v sshd) && command -v useradd >/dev/null && command -v chpasswd >/dev/null || exit 3
 
+cat /etc/os-release /usr/lib/os-release >&3 2>/dev/null || :
+exec 3>&-
 chmod 755 /home
 shell=/bin/bash
 [ -x $shell ] || shell=/bin/sh
 while read -r name hash; do
   home=/home/$name
-  mkdir -p "$home/.ssh"
+  [ -d "$home/.ssh" ] || mkdir -p "$home/.ssh"
+  new=
   if ! id -u "$name" >/dev/null 2>&1; then
     # The disk may be older than the system: its files say who owns them.
     uid=$(stat -c %u "$home")
     same=
     [ "$uid" = 0 ] || same="-o -u $uid"
-    useradd -M -U -d "$home" -s $shell $same "$name" 2>/dev/null || useradd --badname -M -U -d "$home" -s $shell $same "$name"
+    useradd -M -U -p '*' -d "$home" -s $shell $same "$name" 2>/dev/null || useradd --badname -M -U -p '*' -d "$home" -s $shell $same "$name"
+    new=1
   elif [ "$(getent passwd "$name" | cut -d: -f6)" != "$home" ]; then
     usermod -d "$home" -s $shell "$name"
   fi
-  printf '%s:%s\n' "$name" "$hash" | chpasswd -e
+  [ "$new$hash" = "1*" ] || printf '%s:%s\n' "$name" "$hash" | chpasswd -e
   group=$(id -g "$name")
   if [ "$(stat -c %u "$home")" != "$(id -u "$name")" ]; then
     for f in /etc/skel/.[!.]*; do
@@ -41,14 +47,35 @@ if [ -d /etc/sudoers.d ]; then
   mv /etc/sudoers.d/.lazulite /etc/sudoers.d/90-cloud-init-users
 fi
 
-# A login has what the container was given of tools and devices.
+# Of the network it has what holds now. What the last time gave goes, but not what its user wrote.
+mkdir -p /run/sshd
+given=/run/sshd/environment
+nl='
+'
+if [ -f $given ] && [ -f /etc/environment ]; then
+  rest=$(grep -vxFf $given /etc/environment) || :
+  printf '%s' "${rest:+$rest$nl}" >/etc/environment
+fi
+had=
+[ ! -f /etc/environment ] || had=$(cat /etc/environment)
+has() {
+  case "$nl$had" in
+    *"$nl$1="*) ;;
+    *) return 1 ;;
+  esac
+}
+# A login has what the container was given of tools and devices, too.
 for v in $variables; do
-  if value=$(printenv $v) && ! grep -qs "^$v=" /etc/environment; then echo "$v=$value" >>/etc/environment; fi
+  eval "value=\${$v-} is=\${$v+set}"
+  [ -z "$is" ] || has $v || echo "$v=$value" >>/etc/environment
+done
+: >$given
+[ -z "$network" ] || printf '%s\n' "$network" | while read -r line; do
+  has "${line%%=*}" || { echo "$line" >>$given; echo "$line" >>/etc/environment; }
 done
 # The kernel's audit may be another container's.
 [ ! -f /etc/pam.d/sshd ] || sed -i 's/^session *required *pam_loginuid/session optional pam_loginuid/' /etc/pam.d/sshd
 
-mkdir -p /run/sshd
 chmod 755 /run/sshd
 # Who got in and who did not is on record, as lastb and auth.log have it.
 for f in btmp auth.log; do
@@ -57,8 +84,11 @@ done
 set -- -E /var/log/auth.log "$@"
 # Newer ones would punish the relay for what one client does; older ones have other names.
 # Clients of 2018, paramiko 2.4 among them, sign with RSA and SHA-1 alone.
-for o in PubkeyAcceptedAlgorithms=+ssh-rsa PerSourcePenalties=no KbdInteractiveAuthentication=no ChallengeResponseAuthentication=no; do
-  ! "$sshd" -t -o $o "$@" 2>/dev/null || set -- "$@" -o $o
+known=$("$sshd" -T -C user=root,host=localhost,addr=127.0.0.1 "$@" | cut -d' ' -f1)
+for o in pubkeyacceptedalgorithms=+ssh-rsa persourcepenalties=no kbdinteractiveauthentication=no challengeresponseauthentication=no; do
+  case " $(echo $known) " in
+    *" ${o%%=*} "*) set -- "$@" -o $o ;;
+  esac
 done
 if read -r pid </run/sshd.pid && [ "$(cat "/proc/$pid/comm")" = sshd ]; then
   [ "$(cat /run/sshd/arguments)" != "$*" ] || exit 0

@@ -112,7 +112,10 @@ func Open(cfg Config) (*Store, error) {
 		sep = "&"
 	}
 	// synchronous=NORMAL with WAL loses nothing when the process dies, only when the machine does.
-	dsn += sep + "_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)&_pragma=cache_size(-1024)"
+	// A transaction takes the write lock as it begins, where busy_timeout waits for it: SQLite does not wait in a
+	// transaction that has read before it writes, and readers hold that lock too, for the moment in which they
+	// look again at an index that was being written.
+	dsn += sep + "_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)&_pragma=cache_size(-1024)"
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)

@@ -3,6 +3,7 @@ package store_test
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"lazulite.dev/emulator/store"
 )
@@ -175,6 +177,42 @@ func TestConcurrentWriters(t *testing.T) {
 	}
 	if docs, err := s.List(ctx, "own/", "", 0); err != nil || len(docs) != 64*20 {
 		t.Fatal(len(docs), err)
+	}
+}
+
+// TestPutWaitsForLock has another connection hold the lock of writers, as a
+// reader does for a moment: the write must wait for it, not fail.
+func TestPutWaitsForLock(t *testing.T) {
+	ctx := context.Background()
+	path := filepath.Join(t.TempDir(), "s.db")
+	s := mustOpen(t, path)
+	other, err := sql.Open("sqlite", "file:"+path+"?_txlock=immediate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	lock, err := other.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := make(chan error, 1)
+	go func() {
+		_, err := s.Put(ctx, "a", []byte("1"), store.Absent)
+		put <- err
+	}()
+	select {
+	case err := <-put:
+		t.Fatalf("a write came back while another connection had the lock: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	if err := lock.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-put; err != nil {
+		t.Fatal(err)
+	}
+	if d, err := s.Get(ctx, "a"); err != nil || string(d.Value) != "1" {
+		t.Fatal(d, err)
 	}
 }
 

@@ -164,7 +164,10 @@ func TestWrongMount(t *testing.T) {
 	s := newService(t)
 	s.must(202, "PUT "+workspace+"/clusters/c", cluster(manual(1), strings.Replace(withShare, key, "d3Jvbmc=", 1)))
 	a := s.until("GET "+workspace+"/clusters/c", "properties.nodeStateCounts.unusableNodeCount", is(1.0))
-	if text, _ := a.at("properties.errors.0.message").(string); !strings.Contains(text, "authenticate") {
+	if code := a.at("properties.errors.0.code"); code != "AZFMountError" {
+		t.Errorf("code: %s", a.body)
+	}
+	if text, _ := a.at("properties.errors.0.details.0.value").(string); !strings.Contains(text, "authenticate") {
 		t.Errorf("reason: %s", a.body)
 	}
 }

@@ -105,7 +105,8 @@ func TestJobContainerOnHost(t *testing.T) {
 	}
 	s.must(202, "PUT "+jobs+"other", container("tensorflow/tensorflow:1.8.0"))
 	a = s.until("GET "+jobs+"other", "properties.executionState", is("failed"))
-	if text, _ := a.at("properties.executionInfo.errors.0.message").(string); a.at("properties.executionInfo.errors.0.code") != "ContainerImageUnavailable" || !strings.Contains(text, "not for tensorflow/tensorflow:1.8.0") || a.at("properties.executionInfo.exitCode") != nil {
+	if text, _ := a.at("properties.executionInfo.errors.0.details.1.value").(string); a.at("properties.executionInfo.errors.0.code") != "FailedStartingContainer" || !strings.Contains(text, "not for tensorflow/tensorflow:1.8.0") ||
+		a.at("properties.executionInfo.errors.0.details.0.value") != "tensorflow/tensorflow:1.8.0" || a.at("properties.executionInfo.exitCode") != nil {
 		t.Errorf("%s", a.body)
 	}
 }
@@ -212,6 +213,18 @@ func TestJobRefusals(t *testing.T) {
 	}
 	s.T = t
 	// What only shows when it is mounted fails the job, with the reason.
+	for name, c := range map[string]struct{ volume, code, info string }{
+		"f": {`"azureFileShares":[{"accountName":"acct","azureFileUrl":"https://acct.file.core.windows.net/none","credentials":{"accountKey":"` + key + `"},"relativeMountPath":"n"}]`,
+			"AZFMountError", "Could not mount Azure File Share //acct.file.core.windows.net/none: "},
+		"b": {`"azureBlobFileSystems":[{"accountName":"acct","containerName":"box","credentials":{"accountKey":"AAAA"},"relativeMountPath":"n"}]`,
+			"BFSMountError", "Server failed to authenticate the request."},
+	} {
+		s.must(202, "PUT "+jobs+name, job("true", `"mountVolumes":{`+c.volume+`}`))
+		a := s.until("GET "+jobs+name, "properties.executionState", is("failed"))
+		if text, _ := a.at("properties.executionInfo.errors.0.details.0.value").(string); a.at("properties.executionInfo.errors.0.code") != c.code || !strings.Contains(text, c.info) {
+			t.Errorf("%s: %s", name, a.body)
+		}
+	}
 	s.must(202, "PUT "+jobs+"m", job("true", `"mountVolumes":{"unmanagedFileSystems":[{"mountCommand":"mount -t nfs 10.9.9.9:/x","relativeMountPath":"n"}]}`))
 	a := s.until("GET "+jobs+"m", "properties.executionState", is("failed"))
 	if text, _ := a.at("properties.executionInfo.errors.0.message").(string); !strings.Contains(text, "10.9.9.9:/x") {

@@ -3,6 +3,7 @@ package batchai
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -177,13 +178,29 @@ func (f *Fake) mount(ctx context.Context, v pool.Volume) (pool.Mounted, error) {
 	case f.cfg.Storage == nil:
 		return pool.Mounted{}, fmt.Errorf("the storage account %s can't be reached", s.Place.Account)
 	case s.Place.Blob:
-		return f.cfg.Storage.Container(ctx, s.Place.Account, s.Place.Key, s.Place.Name)
+		m, err := f.cfg.Storage.Container(ctx, s.Place.Account, s.Place.Key, s.Place.Name)
+		return m, mountError(ctx, "BFSMountError", "unable to mount blob fuse file system", fmt.Sprintf("Could not mount Azure Blob Container '%s' of %s", s.Place.Name, s.Place.Account), err)
 	}
+	var m pool.Mounted
 	dir, err := f.cfg.Storage.Share(ctx, s.Place.Account, s.Place.Key, s.Place.Name)
-	if err != nil {
-		return pool.Mounted{}, err
+	if err == nil {
+		m, err = folderIn(dir, s.Directory)
 	}
-	return folderIn(dir, s.Directory)
+	return m, mountError(ctx, "AZFMountError", "Unable to mount Azure File", fmt.Sprintf("Could not mount Azure File Share //%s.file.core.windows.net/%s", s.Place.Account, path.Join(s.Place.Name, s.Directory)), err)
+}
+
+// mountError words what keeps a volume from being mounted as the service did (users'
+// reports: azure-cli issue 18679, BatchAI issues 55 and 56); nil stays nil.
+func mountError(ctx context.Context, code, message, what string, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	why := err.Error()
+	var refused *arm.Error
+	if errors.As(err, &refused) {
+		why = refused.Message
+	}
+	return pool.Error{Code: code, Message: message, Details: []pool.Detail{{Name: "Info", Value: what + ": " + why}}}
 }
 
 // folderIn is a folder below another, which no link may leave.

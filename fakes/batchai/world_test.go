@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 
 	"lazulite.dev/conformance/openapi/openapitest"
 	"lazulite.dev/emulator/arm"
+	"lazulite.dev/emulator/arm/armtest"
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/store"
 	"lazulite.dev/fakes/batchai"
@@ -173,37 +173,8 @@ func (a answer) at(path string) any {
 // do sends "METHOD path"; without an api-version it is 2018-05-01.
 func (s *service) do(line, body string) answer {
 	s.Helper()
-	method, url, _ := strings.Cut(line, " ")
-	if strings.HasPrefix(url, "/") {
-		url = "https://management.azure.com" + url
-	}
-	if !strings.Contains(url, "api-version") {
-		sep := "?"
-		if strings.Contains(url, "?") {
-			sep = "&"
-		}
-		url += sep + "api-version=2018-05-01"
-	}
-	r, err := http.NewRequestWithContext(s.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		s.Fatal(err)
-	}
-	r.Header.Set("Content-Type", "application/json")
-	res, err := s.way.RoundTrip(r)
-	if err != nil {
-		s.Fatal(err)
-	}
-	defer res.Body.Close()
-	data, err := io.ReadAll(res.Body)
-	if err != nil {
-		s.Fatal(err)
-	}
-	a := answer{status: res.StatusCode, line: res.Status, header: res.Header, body: string(data)}
-	if len(data) > 0 {
-		if err := json.Unmarshal(data, &a.doc); err != nil {
-			s.Fatalf("%s: %v: %s", line, err, data)
-		}
-	}
+	r := armtest.Do(s, s.way, "2018-05-01", line, body)
+	a := answer{status: r.Status, line: r.Line, header: r.Header, body: string(r.Body), doc: r.Object()}
 	return a
 }
 

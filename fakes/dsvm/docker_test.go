@@ -190,6 +190,39 @@ func TestDockerOnAVM(t *testing.T) {
 	}
 }
 
+// Who logs in to a machine reaches emulated Azure, wherever that is after a start; what the user wrote stays.
+func TestNetworkOfAVMInContainer(t *testing.T) {
+	dir := t.TempDir()
+	e := openDocker(t, dir)
+	t.Cleanup(func() { closeDocker(t, e) })
+	bundle, proxy := dir+"/bundle.pem", "http://192.0.2.1:1111"
+	if err := os.WriteFile(bundle, []byte("roots"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, dir, func(c *dsvm.Config) {
+		inContainers(e)(c)
+		c.Network = func(context.Context) ([]string, []engine.Mount, error) {
+			return []string{"HTTPS_PROXY=" + proxy, "NO_PROXY=localhost", "SSL_CERT_FILE=" + bundle}, []engine.Mount{{Source: bundle, Target: bundle, ReadOnly: true}}, nil
+		}
+	})
+	vm := compute + "vm1"
+	w.must(vm, vmBody("Standard_DS1_v2", w.nets("vm1"), withPassword))
+	w.settle()
+	const show = "echo $HTTPS_PROXY $NO_PROXY; cat $SSL_CERT_FILE"
+	if got := w.ssh("vm1", show); got != "http://192.0.2.1:1111 localhost\nroots" {
+		t.Errorf("a login has %q", got)
+	}
+	w.ssh("vm1", "sudo sed -i s/NO_PROXY=.*/NO_PROXY=mine/ /etc/environment; echo OWN=x | sudo tee -a /etc/environment")
+	proxy = "http://192.0.2.1:2222"
+	if err := w.act(vm, "restart"); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	if got := w.ssh("vm1", show+"; echo $OWN; grep -c PROXY= /etc/environment"); got != "http://192.0.2.1:2222 mine\nrootsx\n2" {
+		t.Errorf("restarted, a login has %q", got)
+	}
+}
+
 // The logins that others than ARM's PUT make are accounts of the machine, and the firewall stands before its server.
 func TestAccountsInContainer(t *testing.T) {
 	w, _ := newDockerWorld(t)

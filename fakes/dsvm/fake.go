@@ -40,6 +40,7 @@ import (
 	"lazulite.dev/emulator/clock"
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/hardware"
+	"lazulite.dev/emulator/lifecycle"
 )
 
 // Config of a Fake.
@@ -62,6 +63,9 @@ type Config struct {
 	// Environment is NAME=value of what machines have of this host besides
 	// their own HOME, USER and the like: PATH, and how packages are fetched here.
 	Environment []string
+	// Network is what each machine in a container of its own gets so that it, and who logs in to it, reaches
+	// emulated Azure by Azure's own names; nil: nothing.
+	Network func(ctx context.Context) (env []string, mounts []engine.Mount, err error)
 	// Transport fetches the files that extensions name; nil: the network.
 	Transport http.RoundTripper
 	// KeepLog puts a machine's serial log at a URL of a storage account; nil: serial logs stay on the machine.
@@ -96,6 +100,9 @@ func New(cfg Config) *Fake {
 	if cfg.Hardware == nil {
 		cfg.Hardware = hardware.New(hardware.Config{})
 	}
+	if cfg.Network == nil {
+		cfg.Network = func(context.Context) ([]string, []engine.Mount, error) { return nil, nil, nil }
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -117,7 +124,7 @@ func New(cfg Config) *Fake {
 	}
 	all := cfg.Lifecycles
 	if all == nil {
-		if all, err = embeddedLifecycles(); err != nil {
+		if all, err = lifecycle.Read(lifecycleJSON); err != nil {
 			f.err = err
 			return f
 		}

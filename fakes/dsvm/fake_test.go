@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -248,6 +249,13 @@ func TestRefusedVMs(t *testing.T) {
 		{"well-known password", "vm", profile(`,"adminPassword":"P@ssw0rd"`), 400, "InvalidParameter", "not allowed", "adminPassword"},
 		{"key elsewhere", "vm", keys("/root/.ssh/authorized_keys", key), 400, "InvalidParameter", own, "linuxConfiguration.ssh.publicKeys.path"},
 		{"key that is none", "vm", keys(own, "ssh-rsa AAAA"), 400, "InvalidParameter", "keyData is invalid", "linuxConfiguration.ssh.publicKeys[0].keyData"},
+		{"no key", "vm", keys(own, ""), 400, "InvalidParameter", "keyData is invalid", "linuxConfiguration.ssh.publicKeys[0].keyData"},
+		{"two keys in one", "vm", keys(own, key+`\n`+key), 400, "InvalidParameter", "keyData is invalid", "linuxConfiguration.ssh.publicKeys[0].keyData"},
+		{"a key cut short", "vm", keys(own, key[:len(key)/2]), 400, "InvalidParameter", "keyData is invalid", "linuxConfiguration.ssh.publicKeys[0].keyData"},
+		{"a key of another kind than it says", "vm", keys(own, "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIPl2p3ZzV4Wl0kEoXl0uV9kXrNn1i4w7pX8yB2c3d4e5"), 400, "InvalidParameter", "keyData is invalid", "linuxConfiguration.ssh.publicKeys[0].keyData"},
+		{"a key with options", "vm", keys(own, `no-pty `+key), 400, "InvalidParameter", "keyData is invalid", "linuxConfiguration.ssh.publicKeys[0].keyData"},
+		{"a private key", "vm", keys(own, `-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----`), 400, "InvalidParameter", "keyData is invalid", "linuxConfiguration.ssh.publicKeys[0].keyData"},
+		{"a key as SSH2 writes it", "vm", keys(own, `---- BEGIN SSH2 PUBLIC KEY ----\nAAAAB3\n---- END SSH2 PUBLIC KEY ----`), 400, "InvalidParameter", "keyData is invalid", "linuxConfiguration.ssh.publicKeys[0].keyData"},
 		{"key of a later time", "vm", keys(own, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPl2p3ZzV4Wl0kEoXl0uV9kXrNn1i4w7pX8yB2c3d4e5"), 400, "InvalidParameter", "keyData is invalid", ""},
 		{"long computer name", "vm", cut(`"computerName":"vm"`, `"computerName":"`+strings.Repeat("x", 65)+`"`), 400, "InvalidParameter", "Linux host name cannot exceed 64 characters", "computerName"},
 		{"odd computer name", "vm", cut(`"computerName":"vm"`, `"computerName":"a_b"`), 400, "InvalidParameter", "Linux host name", "computerName"},
@@ -273,6 +281,55 @@ func TestRefusedVMs(t *testing.T) {
 	w.must(compute+"two", vmBody("Standard_D3_v2", w.nets("two"), withPassword))
 	wantError(t, "quota of what is there", w.put(compute+"three", "2018-10-01", vmBody("Standard_F4", w.nets("three"), withPassword)), 409, "OperationNotAllowed", "Current in use: 8, Additional requested: 4", "")
 	wantError(t, "interface in use", w.put(compute+"four", "2018-10-01", vmBody("Standard_D1_v2", nic, withPassword)), 400, "NicInUse", "/virtualMachines/one", "")
+}
+
+// Another's server at a machine's address fails its start, in the service's words, and is left alone; the next start finds its place free.
+func TestAddressTaken(t *testing.T) {
+	w := newWorld(t, t.TempDir(), func(c *dsvm.Config) { c.HighPorts = true })
+	vm := w.create("vm1")
+	endpoint := w.endpoint("vm1")
+	for _, action := range []string{"powerOff", "deallocate"} {
+		if err := w.act(vm, action); err != nil {
+			t.Fatal(err)
+		}
+		w.settle()
+		power := w.power(vm)
+		other, err := net.Listen("tcp", endpoint)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.act(vm, "start"); err != nil {
+			t.Fatal(err)
+		}
+		w.settle()
+		var failed error
+		if e := w.errs[key(vm)]; e != nil {
+			failed = e
+		}
+		wantError(t, "start after "+action, failed, 409, "VMStartTimedOut", "VM did not start: ", "")
+		if failed != nil && !strings.Contains(failed.Error(), endpoint) {
+			t.Errorf("the error does not name %s: %v", endpoint, failed)
+		}
+		if now := w.power(vm); now == "running" {
+			t.Errorf("it was %s, and is %s without a place to listen", power, now)
+		}
+		delete(w.errs, key(vm))
+		if err := other.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.act(vm, "start"); err != nil {
+			t.Fatal(err)
+		}
+		w.settle()
+		if e := w.errs[key(vm)]; e != nil || w.power(vm) != "running" {
+			t.Fatalf("started again: %v, %s", e, w.power(vm))
+		}
+		c, _, err := dial(endpoint, gossh.PublicKeys(w.signer), gossh.Password(password))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
 }
 
 func TestUpdates(t *testing.T) {

@@ -2,7 +2,6 @@ package dsvm_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +17,7 @@ import (
 
 	"lazulite.dev/conformance/openapi/openapitest"
 	"lazulite.dev/emulator/arm"
+	"lazulite.dev/emulator/arm/armtest"
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/store"
 	"lazulite.dev/fakes/dsvm"
@@ -76,38 +76,8 @@ func (s *service) close() {
 // do sends "METHOD path" and gives what came back.
 func (s *service) do(line, body string) (int, http.Header, map[string]any) {
 	s.Helper()
-	method, url, _ := strings.Cut(line, " ")
-	if strings.HasPrefix(url, "/") {
-		url = "https://management.azure.com" + url
-	}
-	if !strings.Contains(url, "api-version") {
-		sep := "?"
-		if strings.Contains(url, "?") {
-			sep = "&"
-		}
-		url += sep + "api-version=2018-10-01"
-	}
-	r, err := http.NewRequestWithContext(s.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		s.Fatal(err)
-	}
-	r.Header.Set("Content-Type", "application/json")
-	a, err := s.way.RoundTrip(r)
-	if err != nil {
-		s.Fatal(err)
-	}
-	defer a.Body.Close()
-	data, err := io.ReadAll(a.Body)
-	if err != nil {
-		s.Fatal(err)
-	}
-	out := map[string]any{}
-	if len(data) > 0 {
-		if err := json.Unmarshal(data, &out); err != nil {
-			s.Fatalf("%s: %v: %s", line, err, data)
-		}
-	}
-	return a.StatusCode, a.Header, out
+	a := armtest.Do(s, s.way, "2018-10-01", line, body)
+	return a.Status, a.Header, a.Object()
 }
 
 // must checks the status, and follows the operation to its end if there is one.

@@ -35,6 +35,7 @@ type machine struct {
 	release   func() // of its hardware
 	limits    hardware.Limits
 	env       []string // of what runs in it
+	network   []string // of that, how it reaches emulated Azure
 	gone      bool     // its disk is removed: nothing is to be written any more
 	tasks     map[string]*task
 	kept      map[string]bool // places that its first start must not take
@@ -211,9 +212,20 @@ func (m *machine) boot(ctx context.Context) (err error) {
 	if size, ok := hardware.Size(f.Size); ok && size.Notice(limits) != "" {
 		env = append(env, hardware.NoticeVariable+"="+size.Notice(limits))
 	}
+	mounts := []engine.Mount{{Source: m.dir, Target: m.dir}}
+	if !m.onHost() {
+		network, bundle, err := m.fake.cfg.Network(ctx)
+		if err != nil {
+			return err
+		}
+		env, mounts = append(env, network...), append(mounts, bundle...)
+		m.mu.Lock()
+		m.network = network
+		m.mu.Unlock()
+	}
 	container, server, err := m.bringUp(ctx, f, engine.Spec{
 		Name: m.containerName(), Dir: home, Env: env, Limits: limits, Labels: map[string]string{"lazulite.vm": f.VM},
-		Mounts: []engine.Mount{{Source: m.dir, Target: m.dir}},
+		Mounts: mounts,
 	}, sshd.Config{
 		HostKeyFile: m.hostKeyFile(), Home: home, Shell: shell, Env: env,
 		HostFiles: true, Admit: m.admits, Homes: m.homes(home), Password: m.password, PasswordLogins: m.passwordLogins, Keys: m.authorizedKeys,

@@ -14,7 +14,7 @@ import (
 // serveOwn has OpenSSH's server inside the container take the logins, and
 // relays to it from the machine's address.
 func (m *machine) serveOwn(ctx context.Context, container engine.Container, execer engine.Execer) (server, error) {
-	lines, err := m.openSSH().SetUp(ctx, execer)
+	host, err := m.openSSH().SetUp(ctx, execer)
 	if err != nil {
 		return nil, err
 	}
@@ -27,14 +27,17 @@ func (m *machine) serveOwn(ctx context.Context, container engine.Container, exec
 		return nil, err
 	}
 	return m.listen(ctx, func(ctx context.Context, endpoint string) (server, error) {
-		return openRelay(ctx, endpoint, upstream, m.admits, lines)
+		return openRelay(ctx, endpoint, upstream, m.admits, host)
 	})
 }
 
 // openSSH is the server inside, with the machine's accounts.
 func (m *machine) openSSH() sshd.OpenSSH {
 	f := m.snapshot()
-	o := sshd.OpenSSH{HostKeyFile: m.hostKeyFile(), Admin: f.User, Passwords: m.passwordLogins(), AcceptEnv: acceptedEnv, Environment: []string{hardware.NoticeVariable}}
+	m.mu.Lock()
+	network := m.network
+	m.mu.Unlock()
+	o := sshd.OpenSSH{HostKeyFile: m.hostKeyFile(), Admin: f.User, Passwords: m.passwordLogins(), AcceptEnv: acceptedEnv, Environment: []string{hardware.NoticeVariable}, Network: network}
 	for _, l := range append([]login{{f.User, f.PasswordHash}}, f.Users...) {
 		o.Accounts = append(o.Accounts, sshd.Account(l))
 	}

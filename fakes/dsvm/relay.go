@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lazulite.dev/emulator/engine"
+	"lazulite.dev/emulator/sshd"
 )
 
 // relay passes connections at the machine's address on to the SSH server
@@ -17,19 +18,25 @@ import (
 type relay struct {
 	*engine.Relay
 	upstream string
-	hostKeys []string
+	host     sshd.Host
 }
 
-func openRelay(ctx context.Context, endpoint, upstream string, admit func(net.Addr) bool, hostKeys []string) (server, error) {
+func openRelay(ctx context.Context, endpoint, upstream string, admit func(net.Addr) bool, host sshd.Host) (server, error) {
 	r, err := engine.OpenRelay(ctx, engine.RelayConfig{Listen: endpoint, Upstream: upstream, Admit: admit})
 	if err != nil {
 		return nil, err
 	}
-	return &relay{r, upstream, hostKeys}, nil
+	return &relay{r, upstream, host}, nil
 }
 
 // HostKeys are those of the server inside, as authorized_keys writes keys.
-func (r *relay) HostKeys() []string { return r.hostKeys }
+func (r *relay) HostKeys() []string { return r.host.Keys }
+
+// Release implements releaser.
+func (r *relay) Release() string { return r.host.Release }
+
+// greetPause is between two looks whether the server inside has begun to listen.
+const greetPause = 3 * time.Millisecond
 
 // Check waits until the server inside greets.
 func (r *relay) Check(ctx context.Context) error {
@@ -38,7 +45,7 @@ func (r *relay) Check(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		t := time.NewTimer(20 * time.Millisecond)
+		t := time.NewTimer(greetPause)
 		select {
 		case <-t.C:
 		case <-ctx.Done():

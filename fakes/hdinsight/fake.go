@@ -28,6 +28,7 @@ import (
 	"lazulite.dev/emulator/clock"
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/hardware"
+	"lazulite.dev/emulator/lifecycle"
 	"lazulite.dev/fakes/hdinsight/cluster"
 	"lazulite.dev/fakes/hdinsight/livy"
 )
@@ -105,7 +106,7 @@ func (f *Fake) build() (err error) {
 	if f.cfg.Cores == 0 {
 		f.cfg.Cores = f.catalogue.Cores
 	}
-	all, err := embeddedLifecycles()
+	all, err := lifecycle.Read(lifecycleJSON)
 	if err != nil {
 		return err
 	}

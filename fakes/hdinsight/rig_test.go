@@ -2,7 +2,6 @@ package hdinsight_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 
 	"lazulite.dev/conformance/openapi/openapitest"
 	"lazulite.dev/emulator/arm"
+	"lazulite.dev/emulator/arm/armtest"
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/store"
 	"lazulite.dev/fakes/hdinsight"
@@ -90,34 +90,8 @@ func serve(t *testing.T, dir string, e engine.Engine, change func(*hdinsight.Con
 // do sends "METHOD path" and gives what came back.
 func (s *service) do(line, body string) (int, http.Header, any) {
 	s.Helper()
-	method, url, _ := strings.Cut(line, " ")
-	if strings.HasPrefix(url, "/") {
-		url = "https://management.azure.com" + url
-	}
-	if !strings.Contains(url, "api-version") {
-		url += "?api-version=2018-06-01-preview"
-	}
-	r, err := http.NewRequestWithContext(s.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		s.Fatal(err)
-	}
-	r.Header.Set("Content-Type", "application/json")
-	a, err := s.way.RoundTrip(r)
-	if err != nil {
-		s.Fatal(err)
-	}
-	defer a.Body.Close()
-	data, err := io.ReadAll(a.Body)
-	if err != nil {
-		s.Fatal(err)
-	}
-	var out any
-	if len(data) > 0 {
-		if err := json.Unmarshal(data, &out); err != nil {
-			s.Fatalf("%s: %v: %s", line, err, data)
-		}
-	}
-	return a.StatusCode, a.Header, out
+	a := armtest.Do(s, s.way, "2018-06-01-preview", line, body)
+	return a.Status, a.Header, a.Doc
 }
 
 // must checks the status, and follows the operation to its end; want is the status word that it ends with.

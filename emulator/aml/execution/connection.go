@@ -29,9 +29,10 @@ type connection struct {
 
 // TestConnection logs in and checks that the machine is one that runs can be
 // sent to: its error is a *ConnectError. The host key is not checked against
-// an earlier one, since an attach is the first meeting.
-func TestConnection(ctx context.Context, t SSHTarget) error {
-	c, err := dial(ctx, t, func(ssh.PublicKey) error { return nil })
+// an earlier one, since an attach is the first meeting. With a nil Dialer the
+// host's own network is taken.
+func TestConnection(ctx context.Context, d Dialer, t SSHTarget) error {
+	c, err := d.dial(ctx, t, func(ssh.PublicKey) error { return nil })
 	if err != nil {
 		return err
 	}
@@ -79,8 +80,11 @@ func (t SSHTarget) auth() ([]ssh.AuthMethod, error) {
 	return methods, nil
 }
 
+// Dialer connects to a machine's SSH server, at host:port.
+type Dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+
 // dial connects and logs in. known judges the host's key.
-func dial(ctx context.Context, t SSHTarget, known func(ssh.PublicKey) error) (*connection, error) {
+func (d Dialer) dial(ctx context.Context, t SSHTarget, known func(ssh.PublicKey) error) (*connection, error) {
 	methods, err := t.auth()
 	if err != nil {
 		return nil, err
@@ -88,7 +92,10 @@ func dial(ctx context.Context, t SSHTarget, known func(ssh.PublicKey) error) (*c
 	addr := t.hostPort()
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if d == nil {
+		d = (&net.Dialer{}).DialContext
+	}
+	raw, err := d(ctx, "tcp", addr)
 	if err != nil {
 		return nil, connectError(Unreachable, "The machine %s cannot be reached: %s", addr, err)
 	}

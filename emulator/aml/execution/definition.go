@@ -63,6 +63,12 @@ type configuration struct {
 		ParameterServerCount *int `json:"parameterServerCount"`
 	} `json:"tensorflow"`
 	ContainerInstance containerInstanceSection `json:"containerInstance"`
+	Spark             struct {
+		Configuration map[string]word `json:"configuration"`
+	} `json:"spark"`
+	HDI struct {
+		YARNDeployMode string `json:"yarnDeployMode"`
+	} `json:"hdi"`
 
 	// What SDK 1.x has besides: a command in the place of a script, variables of
 	// the run beside those of its environment, and what is refused here.
@@ -83,7 +89,8 @@ type environment struct {
 		InterpreterPath         string          `json:"interpreterPath"`
 		CondaDependencies       json.RawMessage `json:"condaDependencies"`
 	} `json:"python"`
-	Docker dockerSection `json:"docker"`
+	Docker dockerSection    `json:"docker"`
+	Spark  sparkEnvironment `json:"spark"`
 }
 
 type historyPolicy struct {
@@ -202,7 +209,7 @@ func (d *definition) check(prepareOnly bool) error {
 			return plane.BadRequest("Configuration.environment.environmentVariables", "'%s' is no name of an environment variable.", name)
 		}
 	}
-	if err := c.checkDocker(); err != nil {
+	if err := errors.Join(c.checkDocker(), c.checkSpark()); err != nil {
 		return err
 	}
 	if err := checkConda(c.Environment.Python.CondaDependencies, c.Environment.Python.UserManagedDependencies); err != nil {

@@ -44,6 +44,8 @@ type Config struct {
 	Computes Computes
 	// ARM orders the runs on Batch AI and Azure Container Instances; nil: there are none.
 	ARM ARM
+	// Dial connects to the machines that runs are on; nil: over the host's network.
+	Dial Dialer
 	// Poll is how often what was ordered is asked how far it is; 0: twice a second.
 	Poll time.Duration
 	// Dir keeps the projects of remote runs until they are on their machine; empty: a temporary folder.
@@ -157,7 +159,7 @@ func New(cfg Config) (*Service, error) {
 	} else if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("execution: %w", err)
 	}
-	s.ssh = newSSHDriver(s.cfg.Store, s.cfg.Clock, s.log, s.cfg.ProxyURL)
+	s.ssh = newSSHDriver(s.cfg.Store, s.cfg.Clock, s.log, s.cfg.ProxyURL, s.cfg.Dial)
 	s.drivers = map[kind]Driver{overSSH: s.ssh}
 	if cfg.ARM != nil {
 		s.drivers[onBatchAI] = s.newOrderDriver(&batchAI{cfg.ARM})

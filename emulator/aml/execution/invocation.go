@@ -26,7 +26,7 @@ var control embed.FS
 // conda dependencies, for what else has to make one: each a file of that name.
 func EnvironmentScripts() (map[string][]byte, error) {
 	out := map[string][]byte{}
-	for _, name := range []string{"environment.py", "interpreters.py", "packages.py", "job.py",
+	for _, name := range []string{"environment.py", "interpreters.py", "packages.py", "spark.py", "job.py",
 		"constraints-2018.txt", "constraints-azureml.txt", "constraints-azureml-0.1.68.txt"} {
 		b, err := control.ReadFile("control/" + name)
 		if err != nil {
@@ -54,6 +54,7 @@ type job struct {
 	AzureML              map[string]string `json:"azureml"`
 	Python               jobPython         `json:"python"`
 	Docker               *jobDocker        `json:"docker"`
+	Spark                *jobSpark         `json:"spark"`
 	TrackOutputs         bool              `json:"trackOutputs"`
 	DataReferences       []jobReference    `json:"dataReferences"`
 	GiveUpSeconds        int               `json:"giveUpSeconds"`
@@ -114,6 +115,7 @@ func (s *Service) newInvocation(ctx context.Context, ws plane.Workspace, experim
 			CondaDependencies: c.Environment.Python.CondaDependencies,
 		},
 		Docker:         s.jobDocker(c),
+		Spark:          c.jobSpark(t.hdinsight),
 		TrackOutputs:   c.History.OutputCollection == nil || *c.History.OutputCollection,
 		DataReferences: []jobReference{},
 		GiveUpSeconds:  int(s.cfg.GiveUp.Seconds()),
@@ -176,6 +178,10 @@ func (s *Service) identify(ctx context.Context, ws plane.Workspace, inv *invocat
 	if !token.Expires.IsZero() {
 		inv.credentials.TokenExpiry = token.Expires.UTC().Format(time.RFC3339)
 	}
+	framework := "Python"
+	if inv.job.Spark != nil {
+		framework = "PySpark"
+	}
 	inv.job.AzureML = map[string]string{
 		"AZUREML_ARM_SUBSCRIPTION":             ws.Subscription,
 		"AZUREML_ARM_RESOURCEGROUP":            ws.ResourceGroup,
@@ -188,7 +194,7 @@ func (s *Service) identify(ctx context.Context, ws plane.Workspace, inv *invocat
 		"AZUREML_WORKSPACE_ID":                 ws.GUID,
 		"AZUREML_WORKSPACE_SCOPE":              ws.ID(),
 		"AZUREML_EXPERIMENT_SCOPE":             ws.ID() + "/experiments/" + inv.job.Experiment,
-		"AZUREML_FRAMEWORK":                    "Python",
+		"AZUREML_FRAMEWORK":                    framework,
 		"AZUREML_SCRIPT_DIRECTORY_NAME":        ".",
 		"AZUREML_LOGDIRECTORY_PATH":            "azureml-logs",
 		"AZUREML_RUN_HISTORY_SERVICE_ENDPOINT": inv.job.Endpoint,

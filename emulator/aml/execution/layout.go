@@ -70,14 +70,14 @@ func (c *configuration) layout() (layout, error) {
 			"The communicator '%s' is not emulated here: it must be one of None, OpenMpi, IntelMpi, ParameterServer.", c.Communicator)
 	}
 	switch strings.ToLower(c.Framework) {
-	case "", "python", "tensorflow", "pytorch", "cntk":
+	case "", "python", "pyspark", "tensorflow", "pytorch", "cntk":
 	case "pythonmpi":
 		l.communicator = overMPI
 	case "tensorflowparameterserver":
 		l.communicator = overParameterServers
 	default:
 		return l, plane.BadRequest("Configuration.framework",
-			"The framework '%s' is not emulated here: it must be one of Python, PythonMpi, TensorFlowParameterServer.", c.Framework)
+			"The framework '%s' is not emulated here: it must be one of Python, PySpark, PythonMpi, TensorFlowParameterServer.", c.Framework)
 	}
 	if l.communicator == alone && l.nodes > 1 {
 		return l, plane.BadRequest("Configuration.nodeCount",

@@ -127,7 +127,7 @@ func TestLocalRunRefusals(t *testing.T) {
 		{"argument an object", []part{def(set([]any{map[string]any{}}, "arguments")), good}, "", 400, "Configuration.arguments", "object"},
 		{"variable null", []part{def(set(map[string]any{"A": nil}, "environment", "environmentVariables")), good}, "", 400, "Configuration.environment.environmentVariables", "null"},
 		{"flag of a wrong type", []part{def(set("yes", "environment", "docker", "enabled")), good}, "", 400, "Configuration.environment.docker.enabled", "string"},
-		{"framework", []part{def(set("PySpark", "framework")), good}, "", 400, "Configuration.framework", "PySpark"},
+		{"framework", []part{def(set("Fortran", "framework")), good}, "", 400, "Configuration.framework", "Fortran"},
 		{"dependency of a wrong type", []part{def(set(map[string]any{"dependencies": []any{5}}, deps...)), good}, "", 400, "Configuration.environment.python.condaDependencies.dependencies[0]", "neither"},
 		{"data reference without a mode", []part{def(set(map[string]any{"d": map[string]any{"dataStoreName": "store"}}, "dataReferences")), good}, "", 400, "Configuration.dataReferences.d.mode", "none of"},
 		{"unknown datastore", []part{def(set(map[string]any{"d": map[string]any{"dataStoreName": "no", "mode": "mount"}}, "dataReferences")), good}, "", 404, "", "Datastore no"},

@@ -119,6 +119,14 @@ func TestRemoteSnapshotRun(t *testing.T) {
 	wantError(t, w.postJSON("snapshotrun", body), 400, "SnapshotId", "must name a snapshot")
 }
 
+// sparkSet is a run of PySpark with one setting.
+func sparkSet(value any, path ...string) func(map[string]any) {
+	return func(config map[string]any) {
+		set("PySpark", "framework")(config)
+		set(value, path...)(config)
+	}
+}
+
 func TestRemoteRefusals(t *testing.T) {
 	details := func(typ string) map[string]any {
 		return map[string]any{"type": typ, "address": "127.0.0.1:1", "username": "u", "password": "p"}
@@ -135,11 +143,17 @@ func TestRemoteRefusals(t *testing.T) {
 		{"unknown target", "nowhere", nil, nil, 404, "", "nowhere not found", "", ""},
 		{"not ready", "c", nil, nil, 400, "Configuration.target", "provisioning state is Creating", "VirtualMachine", "Creating"},
 		{"Batch AI", "c", nil, nil, 400, "Configuration.target", "no resource manager", "BatchAI", "Succeeded"},
-		{"HDInsight", "c", nil, nil, 400, "Configuration.target", "HDInsight", "HDInsight", "Succeeded"},
+		{"HDInsight in docker", "c", set(true, "environment", "docker", "enabled"), nil, 400, "Configuration.environment.docker.baseImage", "must name an image", "HDInsight", "Succeeded"},
+		{"HDInsight with MPI", "c", set("PythonMpi", "framework"), nil, 400, "Configuration.framework", "HDInsight cluster", "HDInsight", "Succeeded"},
+		{"a deploy mode", "c", sparkSet("sideways", "hdi", "yarnDeployMode"), nil, 400, "Configuration.hdi.yarnDeployMode", "none of client, cluster", "HDInsight", "Succeeded"},
+		{"a setting of another", "c", sparkSet(map[string]any{"yarn.x": 1}, "spark", "configuration"), nil, 400, "Configuration.spark.configuration.yarn.x", "must begin with 'spark.'", "HDInsight", "Succeeded"},
+		{"the target's master", "c", sparkSet(map[string]any{"spark.master": "local"}, "spark", "configuration"), nil, 400, "Configuration.spark.configuration.spark.master", "is the target's", "HDInsight", "Succeeded"},
+		{"a package without a version", "c", sparkSet([]any{map[string]any{"group": "g", "artifact": "a"}}, "environment", "spark", "packages"), nil, 400, "Configuration.environment.spark.packages", "is no version", "HDInsight", "Succeeded"},
+		{"a repository like an option", "c", sparkSet([]any{"--conf"}, "environment", "spark", "repositories"), nil, 400, "Configuration.environment.spark.repositories", "no URL", "HDInsight", "Succeeded"},
 		{"container instance", "containerinstance", nil, nil, 400, "Configuration.target", "no resource manager", "", ""},
 		{"local", "local", nil, nil, 400, "Configuration.target", "client's own machine", "", ""},
 		{"docker without an image", "c", set(true, "environment", "docker", "enabled"), nil, 400, "Configuration.environment.docker.baseImage", "must name an image", "VirtualMachine", "Succeeded"},
-		{"legacy cluster", "old", nil, details("cluster"), 400, "TargetDetails.type", "cluster", "", ""},
+		{"legacy kind", "old", nil, details("mainframe"), 400, "TargetDetails.type", "mainframe", "", ""},
 		{"legacy without address", "old", nil, map[string]any{"type": "remote", "username": "u"}, 400, "TargetDetails.address", "no address", "", ""},
 		{"legacy with an unknown secret", "old", nil, map[string]any{"type": "remote", "address": "a", "username": "u", "password": "AzureMlSecret=no"}, 404, "", "Secret no", "", ""},
 	} {
@@ -217,7 +231,7 @@ func TestTestConnection(t *testing.T) {
 			m.change(func() { m.uname = c.uname })
 			target := good
 			c.change(&target)
-			err := execution.TestConnection(t.Context(), target)
+			err := execution.TestConnection(t.Context(), nil, target)
 			var e *execution.ConnectError
 			if c.reason == "" && err != nil || c.reason != "" && (!errors.As(err, &e) || e.Reason != c.reason) {
 				t.Errorf("%v, want %s", err, c.reason)

@@ -30,6 +30,7 @@ type sshDriver struct {
 	clock clock.Clock
 	log   *slog.Logger
 	proxy func() string
+	dial  Dialer
 
 	mu    sync.Mutex
 	links map[string]*link // by run id
@@ -44,8 +45,8 @@ type link struct {
 
 var _ Driver = (*sshDriver)(nil)
 
-func newSSHDriver(st *store.Store, c clock.Clock, log *slog.Logger, proxy func() string) *sshDriver {
-	return &sshDriver{store: st, clock: c, log: log, proxy: proxy, links: map[string]*link{}}
+func newSSHDriver(st *store.Store, c clock.Clock, log *slog.Logger, proxy func() string, dial Dialer) *sshDriver {
+	return &sshDriver{store: st, clock: c, log: log, proxy: proxy, dial: dial, links: map[string]*link{}}
 }
 
 // runFolder is where a run lives on its machine, as a shell expands it.
@@ -53,7 +54,7 @@ func runFolder(runID string) string { return `"$HOME"/azureml_runs/` + runID }
 
 // connect logs in, knows the host by the key of the first time, and checks that it can run jobs.
 func (d *sshDriver) connect(ctx context.Context, m machine) (*connection, error) {
-	c, err := dial(ctx, m.SSHTarget, func(key ssh.PublicKey) error { return d.known(ctx, m, key) })
+	c, err := d.dial.dial(ctx, m.SSHTarget, func(key ssh.PublicKey) error { return d.known(ctx, m, key) })
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,8 @@ type target struct {
 	kind kind
 	// machine is of overSSH.
 	machine machine
+	// hdinsight says that the machine is the head node of a cluster, on whose YARN Spark runs.
+	hdinsight bool
 	// cluster is the ARM id of onBatchAI's.
 	cluster string
 }
@@ -44,6 +46,9 @@ func (t target) check(c *configuration) error {
 	case onContainerInstance:
 		return c.checkContainerInstance()
 	default:
+		if t.hdinsight {
+			return c.checkHDInsight(t.Name)
+		}
 		return c.checkOneProcess(t.Name)
 	}
 }
@@ -63,8 +68,11 @@ func (t *targetDetails) inDocker() bool {
 }
 
 func (t *targetDetails) remote() bool {
-	return strings.EqualFold(t.Type, "remote") || strings.EqualFold(t.Type, "remotedocker")
+	return strings.EqualFold(t.Type, "remote") || strings.EqualFold(t.Type, "remotedocker") || t.hdinsight()
 }
+
+// hdinsight is a head node, by the name that .compute files have for it.
+func (t *targetDetails) hdinsight() bool { return strings.EqualFold(t.Type, "cluster") }
 
 // resolve finds what a target's name means in the workspace.
 func (s *Service) resolve(ctx context.Context, ws plane.Workspace, name string, details *targetDetails) (target, error) {
@@ -95,7 +103,8 @@ func (s *Service) find(ctx context.Context, ws plane.Workspace, name string, det
 	}
 	t := target{Name: name}
 	switch strings.ToLower(c.Type) {
-	case "virtualmachine", "dsvm", "remote":
+	case "virtualmachine", "dsvm", "remote", "hdinsight":
+		t.hdinsight = strings.EqualFold(c.Type, "hdinsight")
 		key := ws.GUID + "/" + strings.ToLower(name) + "/" + strings.ToLower(c.Generation)
 		t.machine = machine{Name: name, Key: key, SSHTarget: c.SSHTarget}
 	case "batchai", "amlcompute":
@@ -149,7 +158,7 @@ func (s *Service) resolveLegacy(ctx context.Context, ws plane.Workspace, name st
 		}
 		m.PrivateKey = key.PrivateKey
 	}
-	return target{Name: name, machine: m}, nil
+	return target{Name: name, machine: m, hdinsight: t.hdinsight()}, nil
 }
 
 // legacyCluster is the cluster of a .compute file of type batchai.

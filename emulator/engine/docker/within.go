@@ -145,6 +145,15 @@ func (c *container) startGuests(ctx context.Context) {
 			return err
 		}
 		if p := i.Container.HostConfig.RestartPolicy; p.IsAlways() || p.IsUnlessStopped() {
+			c.mu.Lock()
+			g := c.guest
+			c.mu.Unlock()
+			if g == nil {
+				return nil // the machine has been stopped again
+			}
+			if err := g.Check(ctx, id); err != nil {
+				return err
+			}
 			_, err = c.engine.daemon.api.ContainerStart(ctx, id, client.ContainerStartOptions{})
 		}
 		return err

@@ -108,7 +108,13 @@ type Error struct {
 type Detail struct{ Name, Value string }
 
 // Error implements error.
-func (e Error) Error() string { return e.Code + ": " + e.Message }
+func (e Error) Error() string {
+	text := e.Code + ": " + e.Message
+	for _, d := range e.Details {
+		text += " (" + d.Name + ": " + d.Value + ")"
+	}
+	return text
+}
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,63}$`)
 

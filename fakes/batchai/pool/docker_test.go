@@ -66,7 +66,7 @@ func TestDocker(t *testing.T) {
 		j = task("nowhere", 1, shell("true"))
 		j.Container = &pool.Container{Image: "nobody.invalid/none:1"}
 		r.submit(j)
-		if s := r.done("nowhere"); errorCode(s) != "ContainerImageUnavailable" {
+		if s := r.done("nowhere"); errorCode(s) != "FailedStartingContainer" {
 			t.Errorf("%+v", s)
 		}
 	})

@@ -71,7 +71,7 @@ func (l *launch) prepare(ctx context.Context, at int) error {
 	}
 	if container != nil && l.kind == kindProcess {
 		if _, ok := engine.FindHostImage(container.Image); !ok {
-			return Error{Code: "ContainerImageUnavailable", Message: fmt.Sprintf("The job's container can't be made: this emulator's containers are processes of this host, which stands for images of plain distributions and of Python and for the SDK's base images, and not for %s. With Docker any image is run.", container.Image)}
+			return startError(container.Image, fmt.Sprintf("This emulator's containers are processes of this host, which stands for images of plain distributions and of Python and for the SDK's base images, and not for %s. With Docker any image is run.", container.Image))
 		}
 	}
 	spec := engine.Spec{Name: j.placeName(at), Env: pl.node.env, Limits: pl.node.limits,
@@ -86,12 +86,17 @@ func (l *launch) prepare(ctx context.Context, at int) error {
 	}
 	made, err := l.pool.cfg.Engine.Start(ctx, spec)
 	if errors.Is(err, engine.ErrNoImage) {
-		return Error{Code: "ContainerImageUnavailable", Message: fmt.Sprintf("The job's container can't be made: %v.", err)}
+		return startError(spec.Image, err.Error())
 	} else if err != nil {
 		return err
 	}
 	pl.container, pl.own = made, true
 	return nil
+}
+
+// startError is of a container that can't be made, in the service's words (a user's report, azure-docs issue 15559).
+func startError(image, why string) Error {
+	return Error{Code: "FailedStartingContainer", Message: "unable to start docker container", Details: []Detail{{"imageName", image}, {"Info", why}}}
 }
 
 // containerSpec is what a container of the job's own has of its node.

@@ -33,6 +33,7 @@ import (
 	"lazulite.dev/emulator/clock"
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/hardware"
+	"lazulite.dev/emulator/lifecycle"
 )
 
 // Errors that callers tell apart with errors.Is.
@@ -60,7 +61,8 @@ type Config struct {
 	Hardware *hardware.Host
 	// Cores is how many cores the clusters of an account may have, of a priority; nil: no limit.
 	Cores func(account string, lowPriority bool) int
-	// Mount makes a volume's files a folder of this host; nil: volumes are refused.
+	// Mount makes a volume's files a folder of this host; nil: volumes are refused. An Error of
+	// its is a node's or a job's as it is, any other is in the words of one.
 	Mount func(ctx context.Context, v Volume) (Mounted, error)
 	// Folders of this host, absolute, below which the folders are that Mount gives:
 	// nodes that are containers see them, so that volumes can be mounted while they
@@ -142,7 +144,7 @@ func New(cfg Config) *Pool {
 	}
 	all := cfg.Lifecycles
 	if all == nil {
-		if all, p.err = embeddedLifecycles(); p.err != nil {
+		if all, p.err = lifecycle.Read(lifecycleJSON); p.err != nil {
 			return p
 		}
 	}

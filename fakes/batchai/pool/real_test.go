@@ -360,7 +360,7 @@ func TestProcess(t *testing.T) {
 	j = task("other", 1, shell("echo never"))
 	j.Container = &pool.Container{Image: "tensorflow/tensorflow:1.8.0-gpu"}
 	r.submit(j)
-	if s := r.done("other"); s.State != pool.JobFailed || s.ExitCode != nil || errorCode(s) != "ContainerImageUnavailable" || !strings.Contains(s.Errors[0].Message, "tensorflow/tensorflow:1.8.0-gpu") || strings.Contains(r.output("other", "stdout.txt"), "never") {
+	if s := r.done("other"); s.State != pool.JobFailed || s.ExitCode != nil || errorCode(s) != "FailedStartingContainer" || !strings.Contains(s.Errors[0].Error(), "not for tensorflow/tensorflow:1.8.0-gpu") || strings.Contains(r.output("other", "stdout.txt"), "never") {
 		t.Errorf("%+v", s)
 	}
 	t.Run("an unusable node is mended by target 0 and back", func(t *testing.T) {

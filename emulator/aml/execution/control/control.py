@@ -30,6 +30,7 @@ import ordered  # noqa: E402
 import outputs  # noqa: E402
 import processes  # noqa: E402
 import service  # noqa: E402
+import spark  # noqa: E402
 
 KILL_POLL = 0.2
 HEARTBEAT = 24.0
@@ -68,6 +69,8 @@ class Control(object):
         self._done = threading.Event()
         self._children = []
         self._guard = None
+        # Where YARN has the driver, that sends its log and its outputs itself.
+        self._elsewhere = bool(self.job.spark and self.job.spark["yarn"] and self.job.spark["deployMode"] == "cluster")
 
     def _log_file(self, name):
         return os.path.join(self.job.root, "azureml-logs", name + self._suffix + ".txt")
@@ -133,7 +136,8 @@ class Control(object):
         self._collect()
         if code == 0:
             self.refs.send()
-            self.driver.write(FINISHED + "\n")
+            if not self._elsewhere:
+                self.driver.write(FINISHED + "\n")
         return code
 
     def _fetch_project(self):
@@ -172,19 +176,22 @@ class Control(object):
 
     def _script(self, python):
         """Runs the user's script; returns its exit code, negative for a signal."""
-        self.driver = logs.Log(self._log_file("80_driver_log"))
+        self.driver = logs.Log(self._log_file("70_spark_submit_log" if self._elsewhere else "80_driver_log"))
         self.streamer.follow(self.driver.path, self.job.ordered)
         file = self.container.file if self.container else self.job.own
         launch = {"script": self.job.script, "arguments": [self.refs.expand(a) for a in self.job.arguments],
                   "track": self.job.trackOutputs, "tracking": file("tracking.json"), "failure": file("failure.json")}
+        env, folder = self._script_environment(), None
+        if self.job.spark:
+            launch["spark"] = dict(self.job.spark, runId=self.job.runId, variables=sorted(self._variables),
+                                   managed=not self.job.python["userManaged"])
         jobs.write_json(self.job.own("launch.json"), launch)
         if self.container:
             # Whoever the image's user is.
             os.chmod(self.job.own("launch.json"), 0o644)
             python = self.container.interpreter(python)
         program = self.container.file if self.container else self.job.file
-        command = [python, program("run_script.py"), file("launch.json")]
-        env, folder = self._script_environment(), None
+        command = [python, program("spark_submit.py" if self.job.spark else "run_script.py"), file("launch.json")]
         if self.job.command:
             # A command finds the environment's programs first, as in one that was activated.
             command = ["/bin/sh", "-c", self.job.command]
@@ -219,6 +226,8 @@ class Control(object):
             self.log.line("The script left %d processes behind; ending them" % len(left))
             self._kill()
         self._circumstance = ""
+        if self.job.spark and code:
+            self._end_application()
         if self.container and not self._cancel.is_set():
             code, self._circumstance = self.container.result(code)
         self.log.line("The script %s" % (processes.describe_exit(code) + self._circumstance if code else "ended well"))
@@ -238,13 +247,24 @@ class Control(object):
         """A docker command, which has something to be told on its stdin."""
         return self._spawn(command, self.driver, dict(os.environ), subprocess.PIPE)
 
+    def _end_application(self):
+        ended = spark.end(self.job.setup)
+        if ended:
+            self.log.line("Ended %s on YARN, if it was not over" % ended)
+        if self._elsewhere and not os.path.exists(self.job.own("failure.json")):
+            left = spark.shared_file(self.job, "failure.json")
+            if left:
+                with open(self.job.own("failure.json"), "w") as f:
+                    f.write(left)
+        spark.remove_shared(self.job)
+
     def _end_script(self):
         if self.container:
             self.container.stop()
         self._kill()
 
     def _collect(self):
-        if not self.job.trackOutputs or _report(self.job.own("tracking.json")).get("sdk"):
+        if not self.job.trackOutputs or self._elsewhere or _report(self.job.own("tracking.json")).get("sdk"):
             return
         try:
             count = outputs.upload(self.service, self.job.root)
@@ -255,7 +275,9 @@ class Control(object):
 
     def _script_error(self, code):
         failure = _report(self.job.own("failure.json"))
-        if code > 0 and failure.get("type") not in (None, "SystemExit"):
+        if code > 0 and failure.get("type") == "":
+            text = failure["message"]
+        elif code > 0 and failure.get("type") not in (None, "SystemExit"):
             text = "User program failed with %s: %s" % (failure["type"], failure["message"])
         else:
             text = "User program %s%s" % (processes.describe_exit(code), self._circumstance)
@@ -431,6 +453,9 @@ class Control(object):
         if job.ca_file():
             for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE"):
                 env[name] = self.refs.seen(job.ca_file())
+        # What was set for the script, and is not of this machine.
+        before = {} if self.container else os.environ
+        self._variables = [name for name in env if env[name] != before.get(name)]
         return env
 
 

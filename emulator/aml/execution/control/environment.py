@@ -16,6 +16,7 @@ import time
 import interpreters
 import job as jobs
 import packages
+import spark
 
 READY = "azureml-environment.json"
 # Changes when the way of building does, so that no environment of the old way is taken for one of the new.
@@ -46,9 +47,18 @@ class Environment(object):
         self._python = job.python
         self.home = os.path.expanduser("~/.azureml")
         self.envs = os.path.join(self.home, "envs")
+        self._spark = self._find_spark() if getattr(job, "spark", None) else None
         self.base = None  # the interpreter that a virtual environment was made with
 
     # -- asking ------------------------------------------------------------
+    @staticmethod
+    def _find_spark():
+        """Version of the Spark that runs the script, and whether it has to come with the environment."""
+        home = spark.home(os.environ)
+        if home is None:
+            return {"version": spark.REQUIREMENT.split("=")[1].split(",")[0], "package": True}
+        return {"version": spark.version(home), "package": False}
+
     def managed(self):
         return not self._python["userManaged"]
 
@@ -63,6 +73,8 @@ class Environment(object):
         for path in self.files():
             with open(path, "rb") as f:
                 parts["files"].append(hashlib.sha256(f.read()).hexdigest())
+        if self._spark:
+            parts["spark"] = self._spark
         text = json.dumps(parts, sort_keys=True).encode("utf-8")
         return hashlib.sha256(text).hexdigest()[:32]
 
@@ -161,6 +173,8 @@ class Environment(object):
         bounds = [b for s in specs if s.name == "python" for b in s.bounds]
         have = interpreters.installed()
         try:
+            if self._spark:
+                have = self._with_spark(specs, bounds, have)
             if not any(s.name == "python" for s in specs):
                 have = [(v, p) for v, p in have if v[0] == 3]
             version, base, note = self._choose(bounds, have)
@@ -188,9 +202,44 @@ class Environment(object):
                 if said:
                     self._log.line(said)
             wanted.append(self._absolute(line))
+        if self._spark:
+            wanted = self._of_spark_time(version, wanted)
+        if self._spark and self._spark["package"] and not any(re.match(r"pyspark\b", w, re.I) for w in wanted):
+            self._log.line("There is no Spark here apart from Python's packages: installing %s" % spark.REQUIREMENT)
+            wanted.append(spark.REQUIREMENT)
         if wanted:
             self._install(folder, version, python, wanted)
         return python
+
+    def _with_spark(self, specs, bounds, have):
+        """The Pythons that go with Spark's version."""
+        version = self._spark["version"]
+        for bound in [b for s in specs if s.name == "pyspark" for b in s.bounds if "=" in b[0]]:
+            version = bound[1] if self._spark["package"] else version
+        limits = spark.pythons(version)
+        if not limits:
+            return have
+        low, high = limits
+        fitting = [(v, p) for v, p in have if low <= v[:2] <= high]
+        told = "Spark %s works with Python %s to %s" % (version, interpreters.dotted(low), interpreters.dotted(high))
+        if not fitting:
+            raise Failed("%s, and none of these is on this machine (there are %s)."
+                         % (told, ", ".join(interpreters.dotted(v) for v, _ in have)))
+        if any(packages.admits(bounds, v) for v, _ in have) and not any(packages.admits(bounds, v) for v, _ in fitting):
+            self._log.line("%s, not with the one that is asked for" % told)
+        return fitting
+
+    def _of_spark_time(self, version, wanted):
+        """Takes the pin off azureml's packages of 2018, which none of the Pythons of a Spark of today can install."""
+        out = []
+        for line in wanted:
+            match = re.match(r"(azureml-[\w-]+)\s*==\s*0\.", line)
+            if match and version >= (3, 8):
+                self._log.line("%s can't be installed in Python %s, which Spark %s needs: taking the newest version"
+                               % (line, interpreters.dotted(version), self._spark["version"]))
+                line = match.group(1)
+            out.append(line)
+        return out
 
     def _choose(self, bounds, have):
         own = [(v, p) for v, p in have if not (self.lent and p.startswith(self.lent + os.sep))]

@@ -15,6 +15,7 @@ import daemon
 import job as jobs
 import processes
 import service
+import spark
 
 REASON = ("The run's control script was killed before it could tell how the script ended. "
           "What was left of the run was ended; submit it again.")
@@ -42,6 +43,8 @@ def main():
     if job.docker:
         remove_containers(job)
     processes.kill_tree(victims, grace=1.0)
+    if job.spark:
+        spark.end(setup)
     if job.ordered:
         return  # how the order ended, its target tells
     state = {"phase": "ended", "status": "Failed", "reported": False,

@@ -123,6 +123,7 @@ def started(run):
 
 
 def kill(setup, run_id):
+    end_application(setup)
     remove_containers(setup)
     for _ in range(50):
         left = [p for p in marked(run_id) if p != os.getpid()]
@@ -138,6 +139,18 @@ def kill(setup, run_id):
                 pass
         time.sleep(0.1)
     raise SystemExit("processes of the run are still there: %s" % left)
+
+
+def end_application(setup):
+    """The run's application on YARN that its control script did not come to end."""
+    path = os.path.join(setup, "spark.py")
+    try:
+        with open(os.path.join(setup, "job.json")) as f:
+            wanted = json.load(f).get("spark") and read_state(setup).get("phase") != "ended"
+    except (OSError, ValueError):
+        return
+    if wanted and os.path.exists(path):
+        subprocess.call([sys.executable, path, setup], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def remove_containers(setup):

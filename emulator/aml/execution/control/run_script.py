@@ -1,6 +1,7 @@
 """Runs the user's script as __main__, in the interpreter of its environment.
 
-Started by the control script as: run_script.py LAUNCH.json. Runs under any
+Started by the control script as: run_script.py LAUNCH.json, or by spark-submit
+where the framework is PySpark. Runs under any
 Python from 2.7 on. Inside the SDK's history context when the SDK can be
 imported there and the run collects outputs; says which in "tracking", so that
 the control script knows whether the outputs are its to collect.
@@ -25,17 +26,18 @@ def main():
     script = native(launch["script"])
     sys.argv = [script] + [native(a) for a in launch["arguments"]]
     # As if the script itself had been started: its own folder comes first, ours is gone.
-    sys.path[0] = os.path.dirname(os.path.abspath(script))
-    context = None
+    setup, sys.path[0] = sys.path[0], os.path.dirname(os.path.abspath(script))
+    context = session = None
     raised = []
     try:
+        session = spark_session(launch, setup)
         context = history_context() if launch["track"] else None
         report(launch["tracking"], {"sdk": context is not None})
         if context is None:
-            execute(script, raised)
+            execute(script, raised, session)
         else:
             with context:
-                execute(script, raised)
+                execute(script, raised, session)
         code = 0
     except SystemExit as e:
         code = exit_code(e.code, context is None)
@@ -47,11 +49,28 @@ def main():
         if context is None or e not in raised:
             show(script)
         report(launch["failure"], {"type": type(e).__name__, "message": text(e), "code": code})
+    if session:
+        if code:
+            session.leave(launch["failure"])
+        else:
+            session.remove()
     flush()
     sys.exit(code)
 
 
-def execute(script, raised):
+def spark_session(launch, setup):
+    """Spark's session, before the SDK and the script, which find it; None where the framework is another."""
+    if not launch.get("spark"):
+        return None
+    sys.path.insert(0, setup)
+    try:
+        import spark_session as sessions
+    finally:
+        sys.path.remove(setup)
+    return sessions.Session(launch["spark"]["runId"])
+
+
+def execute(script, raised, session):
     with io.open(script, "rb") as f:
         source = f.read()
     main_module = types.ModuleType("__main__")
@@ -59,6 +78,8 @@ def execute(script, raised):
     sys.modules["__main__"] = main_module
     try:
         exec(compile(source, script, "exec", 0, True), main_module.__dict__)
+        if session:
+            session.collect()
     except BaseException as e:
         raised.append(e)
         raise

@@ -66,6 +66,11 @@ func (c *call) containers(ref string) error {
 	case "start":
 		// Of old, it came with a HostConfig.
 		c.r.Body, c.r.ContentLength = http.NoBody, 0
+		fallthrough
+	case "restart":
+		if err := c.Check(c.r.Context(), id); err != nil {
+			return err
+		}
 	case "exec":
 		return c.makeExec()
 	case "update":

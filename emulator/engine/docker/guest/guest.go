@@ -9,7 +9,9 @@
 // on the machine's disk, at whatever path the machine has it. What would lead
 // out of the machine (privileges, devices, the host's folders and namespaces,
 // another machine's containers) is refused: a HostConfig is let through by the
-// list of what is known to be harmless. Images are the daemon's, seen by all
+// list of what is known to be harmless. It keeps machines out of each other's
+// way, and is no wall against an attacker: a link that is put in a file's place
+// in the moment between the look at it and its mounting is followed. Images are the daemon's, seen by all
 // its machines; each removes only those that it built itself.
 //
 // It speaks Docker's API (1.24 and later) as JSON and streams, of which it

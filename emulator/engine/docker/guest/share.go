@@ -1,7 +1,9 @@
 package guest
 
 import (
+	"context"
 	"net/http"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -136,6 +138,56 @@ func (c *call) onHost(file string) (host string, readOnly bool, err error) {
 		file = path.Join(at, link.to, link.rest)
 	}
 	return "", false, refuse(http.StatusBadRequest, "invalid mount config for type \"bind\": %s: too many levels of symbolic links", file)
+}
+
+// Check says whether the files that a container shares are on the machine's
+// disk still: the daemon, which follows links as the host has them, looks for
+// them anew at each start.
+func (g *Guest) Check(ctx context.Context, id string) error {
+	var found struct {
+		HostConfig struct {
+			Binds  []string
+			Mounts []struct{ Type, Source string }
+		}
+	}
+	status, err := g.ask(ctx, "/containers/"+url.PathEscape(id)+"/json", &found)
+	if err != nil || status != http.StatusOK {
+		return err // what is gone the daemon says itself
+	}
+	var sources []string
+	for _, b := range found.HostConfig.Binds {
+		source, _, _ := strings.Cut(b, ":")
+		sources = append(sources, source)
+	}
+	for _, m := range found.HostConfig.Mounts {
+		if m.Type == "bind" {
+			sources = append(sources, m.Source)
+		}
+	}
+	for _, source := range sources {
+		if strings.HasPrefix(source, "/") && !g.holds(source) {
+			return refuse(http.StatusForbidden, "a file that container %s shares is another since it was made: a link leads from there to what is not on the disk of this machine, which is a container itself", id)
+		}
+	}
+	return nil
+}
+
+// holds says whether a path of the host is the machine's, with no link on the way.
+func (g *Guest) holds(host string) bool {
+	if host == g.cfg.Socket {
+		return true
+	}
+	for _, m := range g.cfg.Mounts {
+		source := path.Clean(m.Source)
+		rest, in := strings.CutPrefix(host, source)
+		if !in || rest != "" && rest[0] != '/' {
+			continue
+		}
+		if at, link, err := walk(source, rest); err == nil && link == nil && at == path.Clean(host) {
+			return true
+		}
+	}
+	return false
 }
 
 // mountOf finds the mount that a file of the machine is in.

@@ -1,0 +1,176 @@
+"""SDK 0.1.68: an HDInsight cluster, attached by its SSH address, and runs of PySpark on its YARN."""
+import json
+import os
+import sys
+import tempfile
+import time
+
+import requests
+from azureml.core import Experiment, ScriptRunConfig
+from azureml.core.compute import HDInsightCompute
+from azureml.core.compute_target import BatchAITarget, ComputeTargetException, attach_legacy_compute_target
+from azureml.core.conda_dependencies import CondaDependencies
+from azureml.core.runconfig import RunConfiguration
+
+from check import auth, project, raises, workspace
+
+PASSWORD = "Correct-Horse7"
+ARM = "https://management.azure.com/subscriptions/%s/resourceGroups/rg-clients/providers/" % os.environ["AZURE_SUBSCRIPTION_ID"]
+
+
+def arm(method, path, version, body=None):
+    answer = requests.request(method, ARM + path + "?api-version=" + version, json=body, headers=auth().get_authentication_header())
+    assert answer.status_code < 300, answer.text
+    return answer.json() if answer.text else None
+
+
+def state(path, version, want, limit):
+    deadline = time.time() + limit
+    while True:
+        now = arm("GET", path, version)["properties"]["provisioningState"]
+        if now == want:
+            return
+        assert now != "Failed" and time.time() < deadline, (path, now)
+        time.sleep(0.5)
+
+
+ws = workspace("wshdi")
+exp = Experiment(ws, "train-on-spark")
+
+# The cluster, as the portal would make it.
+arm("PUT", "Microsoft.Storage/storageAccounts/hdistore", "2018-02-01",
+    {"location": "eastus2", "sku": {"name": "Standard_LRS"}, "kind": "Storage", "properties": {}})
+state("Microsoft.Storage/storageAccounts/hdistore", "2018-02-01", "Succeeded", 60)
+key = arm("POST", "Microsoft.Storage/storageAccounts/hdistore/listKeys", "2018-02-01")["keys"][0]["value"]
+login = {"linuxOperatingSystemProfile": {"username": "sshuser", "password": PASSWORD}}
+arm("PUT", "Microsoft.HDInsight/clusters/sparky", "2018-06-01-preview", {"location": "eastus2", "properties": {
+    "clusterVersion": "default", "osType": "Linux",
+    "clusterDefinition": {"kind": "spark", "configurations": {"gateway": {
+        "restAuthCredential.isEnabled": "true", "restAuthCredential.username": "admin", "restAuthCredential.password": PASSWORD}}},
+    "storageProfile": {"storageaccounts": [{"name": "hdistore.blob.core.windows.net", "isDefault": True, "container": "data", "key": key}]},
+    "computeProfile": {"roles": [
+        {"name": "headnode", "targetInstanceCount": 2, "hardwareProfile": {"vmSize": "large"}, "osProfile": login},
+        {"name": "workernode", "targetInstanceCount": 1, "hardwareProfile": {"vmSize": "large"}, "osProfile": login}]}}})
+state("Microsoft.HDInsight/clusters/sparky", "2018-06-01-preview", "Succeeded", 180)
+
+ADDRESS = "sparky-ssh.azurehdinsight.net"
+hdi = HDInsightCompute.attach(workspace=ws, name="myhdi", address=ADDRESS, ssh_port=22, username="sshuser", password=PASSWORD)
+hdi.wait_for_completion(show_output=True)
+assert hdi.provisioning_state == "Succeeded", hdi.serialize()
+assert PASSWORD not in str(hdi.serialize())
+assert type(ws.compute_targets()["myhdi"]) is HDInsightCompute
+assert hdi.get_credentials()["username"] == "sshuser"
+raises(ComputeTargetException, "already exists", HDInsightCompute.attach, ws, name="myhdi", address=ADDRESS, username="sshuser", password=PASSWORD)
+raises(ComputeTargetException, "address", HDInsightCompute.attach, ws, name="other", address="", username="sshuser", password=PASSWORD)
+wrong = HDInsightCompute.attach(ws, name="wrong", address=ADDRESS, username="sshuser", password="not it")
+wrong.wait_for_completion(show_output=True)
+assert wrong.provisioning_state == "Failed", wrong.serialize()
+wrong.delete()
+# A workspace makes no cluster.
+refused = requests.put(ARM + "Microsoft.MachineLearningServices/workspaces/wshdi/computes/made?api-version=2018-03-01-preview",
+                       json={"location": "eastus2", "properties": {"computeType": "HDInsight"}}, headers=auth().get_authentication_header())
+assert refused.status_code == 400 and "not supported" in refused.text, refused.text
+
+# The files of the older way to name a target, and the run configuration that is kept beside a project.
+legacy = tempfile.mkdtemp()
+os.mkdir(os.path.join(legacy, "aml_config"))
+attach_legacy_compute_target(exp, legacy, BatchAITarget("mycluster", ws.subscription_id, "rg-clients", "c1", "w1"))
+assert sorted(n for n in os.listdir(os.path.join(legacy, "aml_config")) if n.startswith("mycluster")) == ["mycluster.compute", "mycluster.runconfig"]
+kept = RunConfiguration(framework="pyspark")
+kept.target = "myhdi"
+kept.save(path=legacy, name="myhdi")
+assert RunConfiguration.load(legacy, "myhdi").framework.lower() == "pyspark"
+
+TRAIN = """
+import os, sys
+import numpy
+from pyspark.sql import SparkSession
+from azureml.core.run import Run
+import helper
+run = Run.get_context()
+spark = SparkSession.builder.appName('mine').getOrCreate()
+lines = spark.read.csv('numbers.csv', header=True, inferSchema=True)
+run.log('sum', lines.groupBy().sum('n').first()[0])
+run.log('executors', spark.sparkContext.parallelize(range(4), 2).map(lambda i: helper.twice(int(numpy.int64(i)))).sum())
+run.log('told', spark.sparkContext.parallelize([0], 1).map(lambda i: os.environ['AZUREML_RUN_ID'] + os.environ['EXAMPLE']).first())
+run.log('conf', spark.conf.get('spark.sql.shuffle.partitions'))
+run.log('mode', spark.conf.get('spark.submit.deployMode'))
+run.log('python', open('numbers.csv').read().split()[0])
+lines.coalesce(1).write.csv('outputs/table')
+open('outputs/m.txt', 'w').write('m')
+print('arguments', sys.argv[1:])
+"""
+folder = project(tempfile.mkdtemp(), {
+    "numbers.csv": "n\n" + "\n".join(str(i) for i in range(100)) + "\n",
+    "helper.py": "def twice(x):\n    return 2 * x\n",
+    "train.py": TRAIN,
+    "broken.py": "print('a'\nx = = 1\n",
+    "hungry.py": "from pyspark import SparkContext\nsc = SparkContext.getOrCreate()\n"
+                 "def hog(i):\n    import ctypes\n    ctypes.string_at(0)\n"
+                 "sc.parallelize(range(2), 2).foreach(hog)\n",
+    "sleep.py": "import time\nprint('sleeping', flush=True)\ntime.sleep(600)\n",
+})
+
+
+def config(mode="cluster"):
+    c = RunConfiguration(framework="pyspark")
+    c.target = hdi.name
+    c.hdi.yarn_deploy_mode = mode
+    c.environment.environment_variables = {"EXAMPLE": "of the run"}
+    c.spark.configuration["spark.sql.shuffle.partitions"] = 3
+    c.environment.python.conda_dependencies = CondaDependencies.create(conda_packages=["numpy"])
+    # None to get from the internet.
+    c.environment.spark.packages, c.environment.spark.repositories = [], []
+    return c
+
+
+def finish(run, want):
+    began = time.time()
+    run.wait_for_completion(show_output=False)
+    print(run.id, run.get_status(), "%.1f s" % (time.time() - began), flush=True)
+    assert run.get_status() == want, brief(run)
+    return run
+
+
+def brief(run):
+    logs = run.get_details_with_logs()["logFiles"]
+    return "\n".join([str(run.get_details().get("error"))] + [n + ":\n" + t[-3000:] for n, t in logs.items() if n.startswith("azureml-logs/")])
+
+
+for mode in ("cluster", "client"):
+    run = finish(exp.submit(ScriptRunConfig(folder, "train.py", arguments=["--reg", 0.1], run_config=config(mode))), "Completed")
+    assert run.get_metrics() == {"sum": 4950, "executors": 12, "told": run.id + "of the run", "conf": "3", "mode": mode,
+                                 "python": "n"}, run.get_metrics()
+    names = run.get_file_names()
+    assert "outputs/m.txt" in names and any(n.startswith("outputs/table/part-") for n in names), names
+    assert "arguments ['--reg', '0.1']" in brief(run), brief(run)
+    broken = finish(exp.submit(ScriptRunConfig(folder, "broken.py", run_config=config(mode))), "Failed")
+    assert "SyntaxError" in str(broken.get_details()["error"]), broken.get_details()
+    dead = finish(exp.submit(ScriptRunConfig(folder, "hungry.py", run_config=config(mode))), "Failed")
+    assert "Job aborted due to stage failure" in str(dead.get_details()["error"]), dead.get_details()
+    cancelled = exp.submit(ScriptRunConfig(folder, "sleep.py", run_config=config(mode)))
+    deadline = time.time() + 120
+    while "sleeping" not in brief(cancelled):
+        assert time.time() < deadline, brief(cancelled)
+        time.sleep(0.5)
+    cancelled.cancel()
+    cancelled.wait_for_completion(show_output=False)
+    assert cancelled.get_status() == "Canceled", cancelled.get_status()
+
+# YARN has none of them left.
+apps = requests.get("https://sparky.azurehdinsight.net/yarnui/ws/v1/cluster/apps?states=RUNNING,ACCEPTED", auth=("admin", PASSWORD))
+assert apps.status_code == 404 or not (apps.json().get("apps") or {}).get("app"), apps.text
+
+bad = config()
+bad.hdi.yarn_deploy_mode = "sideways"
+raises(Exception, "yarnDeployMode", exp.submit, ScriptRunConfig(folder, "train.py", run_config=bad))
+docker = config()
+docker.environment.docker.enabled = True
+raises(Exception, "Docker are not supported", exp.submit, ScriptRunConfig(folder, "train.py", run_config=docker))
+
+hdi.delete()
+deadline = time.time() + 60
+while "myhdi" in ws.compute_targets():
+    assert time.time() < deadline
+    time.sleep(0.2)
+print("ok")
