@@ -154,7 +154,9 @@ for mode in ("cluster", "client"):
         assert time.time() < deadline, brief(cancelled)
         time.sleep(0.5)
     cancelled.cancel()
-    cancelled.wait_for_completion(show_output=False)
+    deadline = time.time() + 120
+    while cancelled.get_status() == "CancelRequested" and time.time() < deadline:
+        time.sleep(1)
     assert cancelled.get_status() == "Canceled", cancelled.get_status()
 
 # YARN has none of them left.

@@ -190,8 +190,8 @@ assert "said a 'quoted' value" in str(command.get_details_with_logs()), command.
 assert "outputs/c.txt" in command.get_file_names()
 
 # What is not emulated is refused, and nothing hangs.
-for change, words in ((lambda c: setattr(c, "node_count", 2), "nodes"), (lambda c: setattr(c, "communicator", "Mpi"), "processes"),
-                      (lambda c: setattr(c, "framework", "PySpark"), "PySpark"), (lambda c: setattr(c, "target", "nowhere"), "nowhere")):
+for change, words in ((lambda c: setattr(c, "node_count", 2), "nodes"), (lambda c: setattr(c, "communicator", "Mpi"), "MPI"),
+                      (lambda c: setattr(c, "target", "nowhere"), "nowhere")):
     c = config()
     change(c)
     raises(Exception, words, exp.submit, ScriptRunConfig(folder, "three.py", run_config=c))

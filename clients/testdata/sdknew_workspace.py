@@ -53,8 +53,7 @@ ws.sync_keys()
 assert ws.compute_targets == {}, ws.compute_targets
 assert {"workspaceblobstore", "workspacefilestore"} <= set(ws.datastores), ws.datastores
 assert ws.experiments == {} and ws.models == {}, (ws.experiments, ws.models)
-raises(Exception, "not", lambda: ws.images)
-raises(Exception, "not", lambda: ws.webservices)
+assert ws.images == {} and ws.webservices == {}, (ws.images, ws.webservices)
 
 two.delete(delete_dependent_resources=True, no_wait=False)
 raises(Exception, "not found", Workspace, subscription_id=SUB, resource_group=GROUP, workspace_name="wstwo", auth=auth())

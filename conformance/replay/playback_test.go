@@ -64,7 +64,8 @@ func renamed(s string) string {
 func (p *playback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if r.Header.Get("Authorization") != "Bearer t" {
+	// Requests to storage are signed with the recorded keys, which are none any more.
+	if a := r.Header.Get("Authorization"); a != "Bearer t" && !strings.HasPrefix(a, "SharedKey ") {
 		http.Error(w, "no token", http.StatusUnauthorized)
 		return
 	}
@@ -141,7 +142,7 @@ func run(t *testing.T, p *playback, file string) replay.Report {
 func runFor(t *testing.T, p *playback, file string, follow time.Duration) replay.Report {
 	t.Helper()
 	rep, err := replay.Run(context.Background(), replay.Config{
-		Wire: wire.Config{Endpoint: p.base, PollEvery: time.Millisecond,
+		Wire: wire.Config{Endpoint: p.base, PollEvery: time.Millisecond, HTTPClient: &http.Client{Transport: everywhere(p.base)},
 			Token: func(context.Context, string) (string, error) { return "t", nil }},
 		Subscription: subscription, Follow: follow,
 	}, []string{file})
@@ -151,6 +152,19 @@ func runFor(t *testing.T, p *playback, file string, follow time.Duration) replay
 	return rep
 }
 
+// everywhere answers for all hosts, those of storage accounts too, from one server.
+type everywhere string
+
+func (e everywhere) RoundTrip(r *http.Request) (*http.Response, error) {
+	base, err := url.Parse(string(e))
+	if err != nil {
+		return nil, err
+	}
+	r = r.Clone(r.Context())
+	r.URL.Scheme, r.URL.Host = base.Scheme, base.Host
+	return http.DefaultTransport.RoundTrip(r)
+}
+
 // A perfect endpoint agrees with every recording, whatever the ids it makes up.
 func TestRecordingsAgreeWithThemselves(t *testing.T) {
 	for _, f := range recordings(t) {
@@ -158,6 +172,11 @@ func TestRecordingsAgreeWithThemselves(t *testing.T) {
 			c, err := replay.Load(f)
 			if err != nil {
 				t.Fatal(err)
+			}
+			for _, e := range c.Exchanges {
+				if e.Method == http.MethodPut && e.Answer.Status >= 500 {
+					t.Skip("what this recording is about was made by a request whose answer was a fault of that day: it is not played, and the rest has nothing to follow")
+				}
 			}
 			p := newPlayback(c)
 			// The player looks whether the groups exist before it starts: to that look there is nothing yet.

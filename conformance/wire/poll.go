@@ -79,7 +79,7 @@ func (c *Client) Until(ctx context.Context, op *Operation, u string, done func(*
 		if err := c.Wait(ctx, c.Pause(op.Last)); err != nil {
 			return fmt.Errorf("%w; the last answer: %s", err, op.Last)
 		}
-		r, err := c.Do(ctx, Request{Method: http.MethodGet, URL: u})
+		r, err := c.once(ctx, Request{Method: http.MethodGet, URL: u})
 		if err != nil {
 			if cause := context.Cause(ctx); cause != nil {
 				err = cause
