@@ -296,7 +296,14 @@ func TestKilledSpark(t *testing.T) {
 		}
 		return ""
 	})
-	out, said, code := sh(t, clusterLogin(t, v.listen, "sparky"), `spark-submit "$SPARK_HOME/examples/src/main/python/pi.py" 2`)
+	head = clusterLogin(t, v.listen, "sparky")
+	if id, _ := app(c)["id"].(string); app(c)["state"] == "RUNNING" {
+		// It goes on, and has all of the one worker.
+		if out, said, code := sh(t, head, "yarn application -kill "+id); code != 0 {
+			t.Errorf("kill: %s\n%s", out, last(said))
+		}
+	}
+	out, said, code := sh(t, head, `spark-submit "$SPARK_HOME/examples/src/main/python/pi.py" 2`)
 	if code != 0 || !strings.Contains(out, "Pi is roughly 3.1") {
 		t.Errorf("pi ends with %d: %s\n%s", code, out, last(said))
 	}
