@@ -40,8 +40,8 @@ func batchAI() arm.Provider {
 		return http.StatusOK, map[string]any{"value": []any{map[string]any{"nodeId": "tvm-1", "ipAddress": "127.0.0.1", "port": 50000}}}, nil
 	}
 	return arm.Provider{Namespace: "Microsoft.BatchAI", Registered: true, Types: []arm.Type{
-		{Name: "Microsoft.BatchAI/workspaces", Versions: versions, Tracked: true, States: states},
-		{Name: "Microsoft.BatchAI/workspaces/clusters", Versions: versions, States: states, Admit: scaled,
+		{Name: "Microsoft.BatchAI/workspaces", Versions: versions, Tracked: true, States: states, PutNew: arm.LRO{Status: http.StatusOK}},
+		{Name: "Microsoft.BatchAI/workspaces/clusters", Versions: versions, States: states, Admit: scaled, PutNew: arm.LRO{Status: http.StatusOK},
 			Actions: map[string]arm.Action{"listRemoteLoginInformation": {ReadOnly: true, Sync: logins}}},
 	}}
 }
@@ -88,7 +88,7 @@ func asJSON(t *testing.T, v any) string {
 
 func TestCluster(t *testing.T) {
 	w := newWorld(t)
-	w.want(201, "PUT", batchWorkspace+"?api-version=2018-05-01", `{"location":"eastus2"}`)
+	w.want(200, "PUT", batchWorkspace+"?api-version=2018-05-01", `{"location":"eastus2"}`)
 	w.want(201, "PUT", workspace+v2018, `{"location":"eastus2","properties":{"storageAccount":"`+account+`","batchaiWorkspace":"`+batchWorkspace+`"}}`)
 	if rec := w.do("PUT", workspace+"/computes/c1"+v2018, `{"location":"eastus2","properties":{"computeType":"BatchAI","properties":{"vmSize":"STANDARD_D2_V2","vmPriority":"lowpriority","scaleSettings":{"autoScaleEnabled":true,"minNodeCount":1,"maxNodeCount":4}}}}`); rec.Code != 201 || rec.Header().Get("Azure-AsyncOperation") == "" {
 		t.Fatalf("%d %s", rec.Code, rec.Body)
@@ -145,9 +145,9 @@ func TestCluster(t *testing.T) {
 func TestAttachedCluster(t *testing.T) {
 	w := newWorld(t)
 	w.workspace()
-	w.want(201, "PUT", batchWorkspace+"?api-version=2018-05-01", `{"location":"eastus2"}`)
+	w.want(200, "PUT", batchWorkspace+"?api-version=2018-05-01", `{"location":"eastus2"}`)
 	id := batchWorkspace + "/clusters/mine"
-	w.want(201, "PUT", id+"?api-version=2018-05-01", `{"properties":{"vmSize":"STANDARD_NC6","vmPriority":"dedicated","scaleSettings":{"manual":{"targetNodeCount":2}}}}`)
+	w.want(200, "PUT", id+"?api-version=2018-05-01", `{"properties":{"vmSize":"STANDARD_NC6","vmPriority":"dedicated","scaleSettings":{"manual":{"targetNodeCount":2}}}}`)
 	w.want(201, "PUT", workspace+"/computes/c2"+v2018, `{"location":"eastus2","tags":null,"properties":{"computeType":"BatchAI","resourceId":"`+id+`","description":""}}`)
 	p := properties(w.compute("c2", v2018))
 	if got := asJSON(t, p["properties"]); p["provisioningState"] != "Succeeded" || got != `{"scaleSettings":{"autoScaleEnabled":false,"maxNodeCount":2,"minNodeCount":2},"vmPriority":"dedicated","vmSize":"STANDARD_NC6"}` {
