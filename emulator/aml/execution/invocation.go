@@ -26,7 +26,7 @@ var control embed.FS
 // conda dependencies, for what else has to make one: each a file of that name.
 func EnvironmentScripts() (map[string][]byte, error) {
 	out := map[string][]byte{}
-	for _, name := range []string{"environment.py", "interpreters.py", "packages.py", "spark.py", "job.py",
+	for _, name := range []string{"environment.py", "console.py", "interpreters.py", "packages.py", "spark.py", "job.py",
 		"constraints-2018.txt", "constraints-azureml.txt", "constraints-azureml-0.1.68.txt"} {
 		b, err := control.ReadFile("control/" + name)
 		if err != nil {

@@ -30,7 +30,7 @@ SOURCE_LABEL = "dev.lazulite.source"
 # The interpreter of this machine that the image's environment was made with, if it is not the image's own.
 INTERPRETER_LABEL = "dev.lazulite.interpreter"
 
-KIT = ("build_image.py", "environment.py", "interpreters.py", "packages.py", "spark.py", "job.py", "constraints-2018.txt",
+KIT = ("build_image.py", "console.py", "environment.py", "interpreters.py", "packages.py", "spark.py", "job.py", "constraints-2018.txt",
        "constraints-azureml.txt", "constraints-azureml-0.1.68.txt")
 # Settings of the package clients that hold in a container as well as here.
 CLIENT_SETTINGS = ("PIP_DEFAULT_TIMEOUT", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_INDEX_URL", "PIP_NO_BINARY",

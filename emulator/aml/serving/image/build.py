@@ -18,6 +18,7 @@ import blobs  # noqa: E402
 import environment  # noqa: E402
 import job as jobs  # noqa: E402
 import place  # noqa: E402
+from console import Console  # noqa: E402
 
 
 class Failed(Exception):
@@ -106,7 +107,7 @@ class Build(object):
 
 def main():
     spec = jobs.read_json(os.path.join(HERE, "spec.json"))
-    console = place.Console(os.path.join(HERE, "build.log"))
+    console = Console(os.path.join(HERE, "build.log"))
     build = Build(spec, console)
     try:
         build.run()

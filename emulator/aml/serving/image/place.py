@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import pwd
-import subprocess
 import sys
 
 import environment
@@ -26,32 +25,6 @@ def root():
 def envs():
     """The folder of environments."""
     return "/azureml-envs" if own() else os.path.join(os.path.expanduser("~"), ".azureml", "envs")
-
-
-class Console(object):
-    """A log that is the container's output, and a file in which failures are looked up."""
-
-    def __init__(self, path):
-        self.path = path
-        self._file = open(path, "ab", 0)
-
-    def line(self, text):
-        self.write((text + "\n").encode("utf-8", "replace"))
-
-    def write(self, data):
-        self._file.write(data)
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-
-    def run(self, command):
-        """Runs a command with its output here; returns its exit code."""
-        try:
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        except OSError as e:
-            raise environment.Failed("%s could not be started: %s" % (command[0], e))
-        for line in iter(child.stdout.readline, b""):
-            self.write(line)
-        return child.wait()
 
 
 class Job(object):

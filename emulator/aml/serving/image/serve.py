@@ -12,6 +12,7 @@ import blobs  # noqa: E402
 import environment  # noqa: E402
 import job as jobs  # noqa: E402
 import place  # noqa: E402
+from console import Console  # noqa: E402
 
 # As the image of 2018 had them. One worker, for one model in memory; the
 # threads take requests in, and the driver gets them one after another.
@@ -98,7 +99,7 @@ def address(port):
 
 def main():
     spec = jobs.read_json(os.path.join(HERE, "spec.json"))
-    console = place.Console(os.path.join(HERE, "serve.log"))
+    console = Console(os.path.join(HERE, "serve.log"))
     root = place.root()
     try:
         content(spec, root, console)
