@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,6 +52,12 @@ killed run left is deleted by "lazulite conform sweep".`,
 			if f.mode != "live" && f.mode != "replay" {
 				return fmt.Errorf("--mode %q: it is live or replay", f.mode)
 			}
+			if !slices.Contains(conformance.Formats(), f.output) {
+				return fmt.Errorf("--output %q: it is one of %s", f.output, strings.Join(conformance.Formats(), ", "))
+			}
+			if f.mode == "replay" && len(f.replay)+len(args) == 0 {
+				return errors.New("--mode replay: name the recordings to play, such as recordings/*.json")
+			}
 			if len(args) > 0 && len(f.replay) == 0 && f.mode == "live" {
 				return fmt.Errorf("%q: conform takes files with --replay alone", args[0])
 			}
@@ -91,6 +98,9 @@ func (m *Main) sweep(ctx context.Context, f conformFlags) error {
 	cfg, err := m.conformConfig(f)
 	if err != nil {
 		return err
+	}
+	if cfg.Subscription == "" {
+		return errNoSubscription()
 	}
 	gone, err := conformance.Sweep(ctx, cfg)
 	for _, path := range gone {
@@ -172,6 +182,10 @@ func (m *Main) conformConfig(f conformFlags) (conformance.Config, error) {
 	return cfg, nil
 }
 
+func errNoSubscription() error {
+	return errors.New("no subscription: run this under `lazulite exec --`, after eval \"$(lazulite env)\", or name an endpoint (lazulite conform --help)")
+}
+
 // local says whether what is judged is on this machine, where nothing is billed.
 func (m *Main) local(cfg conformance.Config) bool {
 	for _, raw := range []string{cfg.Proxy, cfg.Endpoint} {
@@ -189,7 +203,7 @@ func (m *Main) conform(ctx context.Context, f conformFlags) error {
 		return err
 	}
 	if cfg.Subscription == "" {
-		return errors.New("no subscription: run this under `lazulite exec --`, after eval \"$(lazulite env)\", or name an endpoint (lazulite conform --help)")
+		return errNoSubscription()
 	}
 	if f.dryRun {
 		plan, err := conformance.Plan(cfg)
