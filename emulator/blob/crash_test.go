@@ -1,7 +1,6 @@
 package blob_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -113,49 +111,13 @@ func TestCrash(t *testing.T) {
 }
 
 func crashRound(t *testing.T, dir string, round int, writers []*writer, life time.Duration) {
-	cmd := exec.Command(os.Args[0], "-test.run=^TestCrashChild$")
-	cmd.Env = append(os.Environ(), crashDir+"="+dir)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = in.Close() }()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var url, key string
-	for lines := bufio.NewScanner(out); url == "" && lines.Scan(); {
-		_, _ = fmt.Sscanf(lines.Text(), "serving %s %s", &url, &key)
-	}
-	if url == "" {
-		t.Fatal("the child did not serve")
-	}
+	v := startVictim(t, "TestCrashChild", crashDir, dir)
 	send := func(method, path string, body []byte, h http.Header) int {
-		r, err := http.NewRequest(method, url+path, bytes.NewReader(body))
-		if err != nil {
-			t.Error(err)
-			return 0
+		status, answer := v.send("blob", "2019-12-12", method, path, body, h)
+		if status >= 400 {
+			t.Errorf("%s %s = %d %s", method, path, status, answer)
 		}
-		for name, v := range h {
-			r.Header[name] = v
-		}
-		r.Host = acct + ".blob.core.windows.net"
-		r.Header.Set("x-ms-version", "2019-12-12")
-		signShared(r, acct, key, int64(len(body)), time.Now())
-		res, err := http.DefaultTransport.RoundTrip(r)
-		if err != nil {
-			return 0
-		}
-		defer func() { _ = res.Body.Close() }()
-		if b, err := io.ReadAll(res.Body); err == nil && res.StatusCode >= 400 {
-			t.Errorf("%s %s = %d %s", method, path, res.StatusCode, b)
-		}
-		return res.StatusCode
+		return status
 	}
 	var g sync.WaitGroup
 	for _, x := range writers {
@@ -164,12 +126,8 @@ func crashRound(t *testing.T, dir string, round int, writers []*writer, life tim
 		}
 		g.Go(func() { x.run(send) })
 	}
-	timer := time.NewTimer(life)
-	<-timer.C
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait()
+	v.killAfter(life)
+	v.wait()
 	g.Wait()
 	for _, x := range writers {
 		t.Logf("round %d after %v: writer %d has %d blobs, %d lines, %d blocks acknowledged", round, life, x.id, len(x.puts), x.lines, x.blocks)

@@ -1,14 +1,12 @@
 package blob_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -89,52 +87,16 @@ func TestShareCrash(t *testing.T) {
 
 // shareCrashRound writes until the child is killed, and says which path was being written.
 func shareCrashRound(t *testing.T, dir string, round int, life time.Duration, done, jobs map[string]string) (inFlight string) {
-	cmd := exec.Command(os.Args[0], "-test.run=^TestShareCrashChild$")
-	cmd.Env = append(os.Environ(), shareCrashDir+"="+dir)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = in.Close() }()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var url, key, folder string
-	for lines := bufio.NewScanner(out); url == "" && lines.Scan(); {
-		_, _ = fmt.Sscanf(lines.Text(), "serving %s %s %s", &url, &key, &folder)
-	}
-	if url == "" {
-		t.Fatal("the child did not serve")
-	}
+	v := startVictim(t, "TestShareCrashChild", shareCrashDir, dir)
+	folder := v.rest[0]
 	send := func(path, body string, h http.Header) bool {
-		r, err := http.NewRequest("PUT", url+path, strings.NewReader(body))
-		if err != nil {
-			t.Error(err)
-			return false
+		status, answer := v.send("file", "2018-03-28", "PUT", path, []byte(body), h)
+		if status != 0 && status != 201 {
+			t.Errorf("%s = %d %s", path, status, answer)
 		}
-		for name, v := range h {
-			r.Header[name] = v
-		}
-		r.Host = acct + ".file.core.windows.net"
-		r.Header.Set("x-ms-version", "2018-03-28")
-		signShared(r, acct, key, int64(len(body)), time.Now())
-		res, err := http.DefaultTransport.RoundTrip(r)
-		if err != nil {
-			return false
-		}
-		defer func() { _ = res.Body.Close() }()
-		if b, err := io.ReadAll(res.Body); err == nil && res.StatusCode != 201 {
-			t.Errorf("%s = %d %s", path, res.StatusCode, b)
-		}
-		return res.StatusCode == 201
+		return status == 201
 	}
-	kill := time.AfterFunc(life, func() { _ = cmd.Process.Kill() })
-	defer kill.Stop()
+	v.killAfter(life)
 	for n := 0; ; n++ {
 		name := fmt.Sprintf("job-%d-%d", round, n)
 		if n < 50 {
@@ -146,7 +108,7 @@ func shareCrashRound(t *testing.T, dir string, round int, life time.Duration, do
 		body := strings.Repeat(fmt.Sprintf("%d.%d ", round, n), 1+n%5000)
 		if !send(path, "", hdr("x-ms-type", "file", "x-ms-content-type", "text/x", "x-ms-content-length", fmt.Sprint(len(body)))) ||
 			!send(path+"?comp=range", body, hdr("x-ms-range", fmt.Sprintf("bytes=0-%d", len(body)-1), "x-ms-write", "update")) {
-			_ = cmd.Wait()
+			v.wait()
 			return inFlight
 		}
 		done[path] = body
