@@ -50,7 +50,9 @@ func startVictim(t *testing.T, child, variable, dir string) *victim {
 }
 
 // killAfter ends the process as kill -9 does, after a while.
-func (v *victim) killAfter(life time.Duration) { time.AfterFunc(life, func() { _ = v.cmd.Process.Kill() }) }
+func (v *victim) killAfter(life time.Duration) {
+	time.AfterFunc(life, func() { _ = v.cmd.Process.Kill() })
+}
 
 // wait is for the end of the process.
 func (v *victim) wait() {

@@ -126,6 +126,9 @@ func (p *Pool) adopt(ctx context.Context, nodes []*node, jobs []*job) {
 // takeUp is a job that was not done: it waits, it goes on, or it is lost.
 func (p *Pool) takeUp(ctx context.Context, j *job) error {
 	c := j.cluster
+	// Jobs and nodes of the cluster that were taken up before this one are at work.
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	now := p.cfg.Clock.Now()
 	if j.rec.State == JobQueued {
 		c.enqueue(j)
@@ -142,8 +145,6 @@ func (p *Pool) takeUp(ctx context.Context, j *job) error {
 	}
 	switch {
 	case whole && j.rec.Begun:
-		c.mu.Lock() // it may be at its end before this is
-		defer c.mu.Unlock()
 		c.limit(j)
 		j.open(true)
 		if j.rec.Stop != nil {
@@ -183,6 +184,8 @@ func (p *Pool) takeUp(ctx context.Context, j *job) error {
 // takeUp is a node that was there. One without a container is made again.
 func (n *node) takeUp() {
 	c := n.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if n.container == nil {
 		switch n.rec.State {
 		case Allocating:
