@@ -124,7 +124,9 @@ func TestConformKilled(t *testing.T) {
 		if err := read(); err != nil {
 			t.Fatal(err)
 		}
-		return slices.ContainsFunc(left, func(m wire.Made) bool { return strings.Contains(m.Path, "/Microsoft.MachineLearningServices/workspaces/") })
+		return slices.ContainsFunc(left, func(m wire.Made) bool {
+			return strings.Contains(m.Path, "/Microsoft.MachineLearningServices/workspaces/")
+		})
 	})
 	if err := run.Process.Kill(); err != nil {
 		t.Fatal(err)
