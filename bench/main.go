@@ -59,6 +59,7 @@ func main() {
 		e := launch(filepath.Join(dir, "data"))
 		defer e.stop()
 		scoring(report, e)
+		dockerScoring(report, filepath.Join(dir, "docker"))
 		report.print(os.Stdout)
 		return
 	}
@@ -74,6 +75,7 @@ func main() {
 	if *python != "" {
 		clientRuns(report, e)
 		scoring(report, e)
+		dockerScoring(report, filepath.Join(dir, "docker"))
 	}
 	machines(report, dir)
 	report.print(os.Stdout)
