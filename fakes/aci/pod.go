@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 
 	"lazulite.dev/emulator/arm"
+	"lazulite.dev/emulator/durable"
 	"lazulite.dev/emulator/engine"
 )
 
@@ -350,11 +352,7 @@ func (p *pod) save(change func(*podFile)) error {
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		return err
 	}
-	name := filepath.Join(p.dir, "group.json")
-	if err := os.WriteFile(name+".new", data, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(name+".new", name)
+	return durable.Replace(filepath.Join(p.dir, "group.json"), 0o600, func(w io.Writer) error { _, err := w.Write(data); return err })
 }
 
 // fail says that the group can't be provisioned.

@@ -149,12 +149,24 @@ func (h *hadoop) yarnSite() map[string]string {
 		"yarn.nodemanager.resource.memory-mb":                                           "${lazulite.memory}",
 		"yarn.nodemanager.resource.cpu-vcores":                                          "${lazulite.cores}",
 		"yarn.nodemanager.vmem-check-enabled":                                           "false",
-		"yarn.nodemanager.env-whitelist":                                                "JAVA_HOME,HADOOP_CONF_DIR,SPARK_HOME,SPARK_CONF_DIR,PYSPARK_PYTHON,SPARK_LOCAL_IP,PATH,LANG",
+		"yarn.nodemanager.env-whitelist":                                                strings.Join(h.inherited(), ","),
 		"yarn.nodemanager.delete.debug-delay-sec":                                       "0",
 		"yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": "99",
 		"yarn.log-aggregation-enable":                                                   "true",
 		"yarn.nodemanager.remote-app-log-dir":                                           "/app-logs",
 	}
+}
+
+// inherited are the variables that what YARN runs on a node has of it, unless the
+// application has others: by those of the network it reaches Azure's names.
+func (h *hadoop) inherited() []string {
+	out := []string{"JAVA_HOME", "HADOOP_CONF_DIR", "SPARK_HOME", "SPARK_CONF_DIR", "PYSPARK_PYTHON", "SPARK_LOCAL_IP", "PATH", "LANG"}
+	for _, kv := range h.network {
+		if name, _, _ := strings.Cut(kv, "="); !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 func capacity() map[string]string {
