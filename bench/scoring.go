@@ -23,11 +23,13 @@ var scoringScript string
 // scoring measures calls of a deployed model as clients make them: at its
 // address, as SDK 0.1.68 does, and by its name through the proxy, as later ones
 // do; beside the same server started once more, by itself, with nothing of ours between.
-func scoring(r *report, e *emulator) {
+func scoring(r *report, dir string) {
+	e := launch(dir, "--engine", "process")
+	defer e.stop()
 	service := deploy(e)
 	again, address, ok := twin(e.dir)
 	if !ok {
-		r.add("scoring requests, 16 connections", "-", "- (the service's processes can't be seen here: it runs in Docker, or there is no /proc)", "-", "≥ 95%")
+		r.add("scoring requests, 16 connections", "-", "- (the service's processes can't be seen here: there is no /proc)", "-", "≥ 95%")
 		return
 	}
 	defer func() { _ = again.Process.Kill(); _ = again.Wait() }()

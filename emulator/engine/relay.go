@@ -40,7 +40,9 @@ func OpenRelay(ctx context.Context, cfg RelayConfig) (*Relay, error) {
 		return nil, err
 	}
 	if cfg.Dial == nil {
-		cfg.Dial = func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", cfg.Upstream) }
+		cfg.Dial = func(ctx context.Context) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", cfg.Upstream)
+		}
 	}
 	r := &Relay{cfg: cfg, listener: l}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
