@@ -38,6 +38,7 @@ func (e *Emulator) hosts() []front.Host {
 		{Pattern: "**.management." + aci.Domain, Handler: sockets},
 		{Pattern: "**." + aci.Domain, Dial: dial},
 		{Pattern: aci.Addresses, Dial: dial},
+		{Pattern: aci.Unrouted, Dial: dial},
 		// The gateways of clusters, and their nodes' SSH.
 		{Pattern: "**.azurehdinsight.net", Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.hadoop.Gateway().ServeHTTP(w, r) }), Tunnel: e.dialCluster},
 		{Pattern: "localhost", Handler: http.HandlerFunc(e.serveLocal)},

@@ -51,14 +51,16 @@ type pod struct {
 	id   string
 	dir  string
 
-	change sync.Mutex // one begin or end at a time
+	change sync.Mutex      // one begin or end at a time
+	relays []*engine.Relay // at the group's address; of the life's goroutine alone
 
 	mu      sync.Mutex // of all below
 	file    podFile
 	wake    func()
 	members []*member
 	sandbox engine.Container
-	ports   map[int]int // of the process engine: where a port is of this host
+	places  map[int]place      // of the process engine: where a port is of this host
+	reached map[reached]string // host:port, as the engine said
 	end     ending
 	cancel  context.CancelFunc
 	done    chan struct{} // closed when nothing runs; nil before the first life
