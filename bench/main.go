@@ -56,9 +56,8 @@ func main() {
 		return
 	}
 	if *only == "scoring" {
-		e := launch(filepath.Join(dir, "data"))
-		defer e.stop()
-		scoring(report, e)
+		scoring(report, filepath.Join(dir, "process"))
+		dockerScoring(report, filepath.Join(dir, "docker"))
 		report.print(os.Stdout)
 		return
 	}
@@ -73,7 +72,8 @@ func main() {
 	containerGroups(report)
 	if *python != "" {
 		clientRuns(report, e)
-		scoring(report, e)
+		scoring(report, filepath.Join(dir, "process"))
+		dockerScoring(report, filepath.Join(dir, "docker"))
 	}
 	machines(report, dir)
 	report.print(os.Stdout)

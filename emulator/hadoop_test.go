@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"lazulite.dev/emulator"
+	"lazulite.dev/emulator/engine"
 )
 
 const clusterPassword = "Correct-Horse7"
@@ -32,8 +34,10 @@ func sparkFolder(t testing.TB) string {
 		}
 		dir = filepath.Join(cache, "lazulite", "spark")
 	}
-	if _, _, err := emulator.FindSpark(dir); err != nil {
+	if _, yarn, err := emulator.FindSpark(dir); err != nil {
 		t.Skip(err)
+	} else if yarn == "" {
+		t.Skip("Spark was installed without YARN")
 	}
 	return dir
 }
@@ -240,6 +244,64 @@ func TestSpark(t *testing.T) {
 	if a := c.do("DELETE {P}/Microsoft.HDInsight/clusters/sparky"+clusterVersion, nil); a.status != 202 {
 		t.Errorf("delete: %s", a)
 	}
+}
+
+// asking has each executor say which machine it is, and read by Azure's own
+// names: a public document of the resource manager, and a file of the cluster's storage.
+const asking = `
+import socket, sys, urllib.request
+from pyspark import SparkContext
+sc = SparkContext(appName="asking")
+def ask(_):
+    with urllib.request.urlopen("https://management.azure.com/metadata/endpoints?api-version=2015-01-01") as r:
+        return "%s %d" % (socket.gethostname(), r.status)
+for line in sorted(set(sc.parallelize(range(8), 8).map(ask).collect())):
+    print("ASKED", line)
+sc.parallelize(["kept"], 1).saveAsTextFile("/kept/" + sys.argv[1])
+print("READ", sc.textFile("wasb://data@hdistore.blob.core.windows.net/kept/" + sys.argv[1]).collect())
+`
+
+// TestSparkContainers has nodes that are containers, each a machine of its own:
+// a job's executors, and its driver where YARN runs that, reach Azure's names.
+func TestSparkContainers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it runs a cluster for a minute")
+	}
+	spark, nodes := sparkFolder(t), sparkContainers(t)
+	e, c := up(t, func(cfg *emulator.Config) {
+		cfg.Spark, cfg.Engine, cfg.SparkImage = spark, nodes, sparkImage
+	})
+	c.cluster("sparky", 2)
+	head := clusterLogin(t, e.Addr(), "sparky")
+	put(t, head, "asking.py", asking)
+	out, said, code := sh(t, head, "spark-submit --num-executors 2 asking.py client")
+	if code != 0 || !strings.Contains(out, "ASKED wn0-sparky 200\nASKED wn1-sparky 200") || !strings.Contains(out, "READ ['kept']") {
+		t.Errorf("deploy mode client ends with %d: %s\n%s", code, out, last(said))
+	}
+	_, said, code = sh(t, head, "spark-submit --deploy-mode cluster --num-executors 1 --conf spark.yarn.maxAppAttempts=1 asking.py cluster")
+	if code != 0 {
+		t.Errorf("deploy mode cluster ends with %d: %s", code, last(said))
+	}
+	out, said, _ = sh(t, head, "hdfs dfs -cat /kept/cluster/part-00000; yarn logs -applicationId $(yarn application -list -appStates ALL 2>/dev/null | grep -o 'application_[0-9_]*' | sort | tail -n 1)")
+	if !strings.Contains(out, "kept\n") || !strings.Contains(out, "ASKED wn") || !strings.Contains(out, "READ ['kept']") {
+		t.Errorf("its log, and what it kept: %s\n%s", out, last(said))
+	}
+	out, said, code = sh(t, head, `hadoop version && spark-submit "$SPARK_HOME/examples/src/main/python/pi.py" 2`)
+	if code != 0 || !strings.Contains(out, "Pi is roughly 3.1") {
+		t.Errorf("pi ends with %d: %s\n%s", code, out, last(said))
+	}
+}
+
+const sparkImage = "lazulite/spark:latest"
+
+// sparkContainers is the Docker engine, or the test is skipped with the reason.
+func sparkContainers(t *testing.T) engine.Engine {
+	t.Helper()
+	d := openDocker(t)
+	if out, err := exec.Command("docker", "image", "inspect", "-f", "{{.Id}}", sparkImage).CombinedOutput(); err != nil {
+		t.Skipf("there is no %s: run lazulite images build --spark (%s)", sparkImage, strings.TrimSpace(string(out)))
+	}
+	return d
 }
 
 func last(s string) string { return s[max(0, len(s)-2500):] }

@@ -38,6 +38,7 @@ func (e *Emulator) hosts() []front.Host {
 		{Pattern: "**.management." + aci.Domain, Handler: sockets},
 		{Pattern: "**." + aci.Domain, Dial: dial},
 		{Pattern: aci.Addresses, Dial: dial},
+		{Pattern: aci.Unrouted, Dial: dial},
 		// The gateways of clusters, and their nodes' SSH.
 		{Pattern: "**.azurehdinsight.net", Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.hadoop.Gateway().ServeHTTP(w, r) }), Tunnel: e.dialCluster},
 		{Pattern: "localhost", Handler: http.HandlerFunc(e.serveLocal)},
@@ -78,6 +79,11 @@ func (e *Emulator) serveLocal(w http.ResponseWriter, r *http.Request) {
 	}
 	if first == "lazulite" || first == "" {
 		e.serveManagement(w, r)
+		return
+	}
+	if rest == "" {
+		// All of the authority's paths are below a tenant: this is a client of the resource manager gone astray.
+		e.manager.ServeHTTP(w, r)
 		return
 	}
 	e.authority.ServeHTTP(w, r)

@@ -114,6 +114,26 @@ func (m *Main) up(ctx context.Context, f upFlags) (err error) {
 	if !f.ephemeral {
 		cfg.Dir = m.dir()
 	}
+	return open(ctx, cfg, func(e *emulator.Emulator) error {
+		forget, err := m.announce(e.Status())
+		if err != nil {
+			return err
+		}
+		defer forget()
+		tell("ready " + e.Addr())
+		st := e.Status()
+		_, _ = fmt.Fprintf(m.Stdout, "lazulite %s is up at http://%s (engine %s, lifecycle %s, seed %d)\nstate in %s\n",
+			st.Version, st.Address, st.Engine, st.Lifecycle, st.Seed, st.Dir)
+		select {
+		case <-ctx.Done():
+		case <-e.Stopped():
+		}
+		return nil
+	})
+}
+
+// open has an emulator open while do goes on, and closes it whatever do says.
+func open(ctx context.Context, cfg emulator.Config, do func(*emulator.Emulator) error) (err error) {
 	e, err := emulator.New(cfg)
 	if err != nil {
 		return err
@@ -126,20 +146,7 @@ func (m *Main) up(ctx context.Context, f upFlags) (err error) {
 	if err := e.Open(ctx); err != nil {
 		return err
 	}
-	forget, err := m.announce(e.Status())
-	if err != nil {
-		return err
-	}
-	defer forget()
-	tell("ready " + e.Addr())
-	st := e.Status()
-	_, _ = fmt.Fprintf(m.Stdout, "lazulite %s is up at http://%s (engine %s, lifecycle %s, seed %d)\nstate in %s\n",
-		st.Version, st.Address, st.Engine, st.Lifecycle, st.Seed, st.Dir)
-	select {
-	case <-ctx.Done():
-	case <-e.Stopped():
-	}
-	return nil
+	return do(e)
 }
 
 // detach starts the same command in a session of its own and waits for its word.

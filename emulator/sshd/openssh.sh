@@ -84,11 +84,9 @@ done
 set -- -E /var/log/auth.log "$@"
 # Newer ones would punish the relay for what one client does; older ones have other names.
 # Clients of 2018, paramiko 2.4 among them, sign with RSA and SHA-1 alone.
-known=$("$sshd" -T -C user=root,host=localhost,addr=127.0.0.1 "$@" | cut -d' ' -f1)
+# What a server knows it has by name in itself: asking it (sshd -T) takes longer than all else here.
 for o in pubkeyacceptedalgorithms=+ssh-rsa persourcepenalties=no kbdinteractiveauthentication=no challengeresponseauthentication=no; do
-  case " $(echo $known) " in
-    *" ${o%%=*} "*) set -- "$@" -o $o ;;
-  esac
+  ! LC_ALL=C grep -aqF "${o%%=*}" "$sshd" || set -- "$@" -o $o
 done
 if read -r pid </run/sshd.pid && [ "$(cat "/proc/$pid/comm")" = sshd ]; then
   [ "$(cat /run/sshd/arguments)" != "$*" ] || exit 0

@@ -123,6 +123,12 @@ def one_machine(environ):
     return not site or host.startswith(_LOOPBACK)
 
 
+def on_loopback(url):
+    """Whether a URL leads to the machine itself."""
+    host = (url or "").split("://")[-1]
+    return host.startswith(_LOOPBACK)
+
+
 def shared_folder(run_id):
     """Where the run's files are in the cluster's file system, from the user's home there."""
     return "azureml_runs/" + run_id

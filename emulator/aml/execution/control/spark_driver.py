@@ -37,6 +37,7 @@ def main():
     for name in ("azureml-logs", "logs", "outputs"):
         os.mkdir(name)
     job = jobs.Job(setup)
+    job.proxy = os.environ.get("HTTPS_PROXY")  # this machine's own, where it is not the one that submitted
     launch = jobs.read_json(job.file("launch.json"))
     head = os.path.dirname(launch["failure"])
     launch.update(tracking=job.file("tracking.json"), failure=job.file("failure.json"))

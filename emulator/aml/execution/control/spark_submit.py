@@ -166,6 +166,9 @@ class Submission(object):
             for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE"):
                 if name in variables:
                     variables[name] = "ca-bundle.pem"
+            for name in ("HTTPS_PROXY", "https_proxy"):
+                if spark.on_loopback(variables.get(name)):
+                    del variables[name]  # it leads away from this machine alone: the others have what is theirs
         # Each Python of the executors is started by a process that was not started here.
         prefixes = ["spark.executorEnv."] + (["spark.yarn.appMasterEnv."] if cluster else [])
         for prefix in prefixes:
