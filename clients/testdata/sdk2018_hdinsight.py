@@ -14,52 +14,16 @@ from azureml.core.conda_dependencies import CondaDependencies
 from azureml.core.runconfig import RunConfiguration, SparkPackage
 from azureml.train.estimator import Estimator
 
-from check import auth, project, raises, workspace
+from check import PASSWORD, auth, project, raises, spark_cluster, workspace
 
-PASSWORD = "Correct-Horse7"
 ARM = "https://management.azure.com/subscriptions/%s/resourceGroups/rg-clients/providers/" % os.environ["AZURE_SUBSCRIPTION_ID"]
-
-
-def arm(method, path, version, body=None):
-    answer = requests.request(method, ARM + path + "?api-version=" + version, json=body, headers=auth().get_authentication_header())
-    assert answer.status_code < 300, answer.text
-    return answer.json() if answer.text else None
-
-
-def state(path, version, want, limit):
-    deadline = time.time() + limit
-    while True:
-        now = arm("GET", path, version)["properties"]["provisioningState"]
-        if now == want:
-            return
-        assert now != "Failed" and time.time() < deadline, (path, now)
-        time.sleep(0.5)
-
-
 ws = workspace("wshdi")
 exp = Experiment(ws, "train-on-spark")
 
-# The cluster, as the portal would make it.
-arm("PUT", "Microsoft.Storage/storageAccounts/hdistore", "2018-02-01",
-    {"location": "eastus2", "sku": {"name": "Standard_LRS"}, "kind": "Storage", "properties": {}})
-state("Microsoft.Storage/storageAccounts/hdistore", "2018-02-01", "Succeeded", 60)
-key = arm("POST", "Microsoft.Storage/storageAccounts/hdistore/listKeys", "2018-02-01")["keys"][0]["value"]
 KEY, PHRASE = os.path.join(tempfile.mkdtemp(), "key"), "a phrase"
 subprocess.check_call(["ssh-keygen", "-q", "-t", "rsa", "-m", "PEM", "-N", PHRASE, "-f", KEY])
 with open(KEY + ".pub") as f:
-    login = {"linuxOperatingSystemProfile": {"username": "sshuser", "password": PASSWORD,
-                                             "sshProfile": {"publicKeys": [{"certificateData": f.read().strip()}]}}}
-arm("PUT", "Microsoft.HDInsight/clusters/sparky", "2018-06-01-preview", {"location": "eastus2", "properties": {
-    "clusterVersion": "default", "osType": "Linux",
-    "clusterDefinition": {"kind": "spark", "configurations": {"gateway": {
-        "restAuthCredential.isEnabled": "true", "restAuthCredential.username": "admin", "restAuthCredential.password": PASSWORD}}},
-    "storageProfile": {"storageaccounts": [{"name": "hdistore.blob.core.windows.net", "isDefault": True, "container": "data", "key": key}]},
-    "computeProfile": {"roles": [
-        {"name": "headnode", "targetInstanceCount": 2, "hardwareProfile": {"vmSize": "large"}, "osProfile": login},
-        {"name": "workernode", "targetInstanceCount": 1, "hardwareProfile": {"vmSize": "large"}, "osProfile": login}]}}})
-state("Microsoft.HDInsight/clusters/sparky", "2018-06-01-preview", "Succeeded", 180)
-
-ADDRESS = "sparky-ssh.azurehdinsight.net"
+    ADDRESS = spark_cluster("sparky", f.read().strip())
 hdi = HDInsightCompute.attach(workspace=ws, name="myhdi", address=ADDRESS, ssh_port=22, username="sshuser", password=PASSWORD)
 hdi.wait_for_completion(show_output=True)
 assert hdi.provisioning_state == "Succeeded", hdi.serialize()
