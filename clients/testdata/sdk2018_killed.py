@@ -33,9 +33,9 @@ def submit(script, mode):
     return exp.submit(ScriptRunConfig(folder, script, run_config=c))
 
 
-def brief(run):
+def brief(run, cut=3000):
     details = run.get_details_with_logs()
-    return "\n".join([run.get_status(), str(details.get("error"))] + [n + ":\n" + t[-3000:] for n, t in details["logFiles"].items()])
+    return "\n".join([run.get_status(), str(details.get("error"))] + [n + ":\n" + t[-cut:] for n, t in details["logFiles"].items()])
 
 
 def follow(run, done, limit):
@@ -48,7 +48,7 @@ def follow(run, done, limit):
 runs = {}
 for mode in ("client", "cluster"):
     runs[mode] = submit("sleep.py", mode)
-    follow(runs[mode], lambda: "sleeping" in brief(runs[mode]), 400)
+    follow(runs[mode], lambda: "sleeping" in brief(runs[mode], 10 ** 9), 400)
 print("running", flush=True)
 assert sys.stdin.readline() == "again\n"
 
