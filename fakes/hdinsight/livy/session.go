@@ -305,9 +305,10 @@ func (n *session) end(err error) {
 		n.state = stateKilled
 	case err != nil:
 		n.out.say(err.Error())
-		n.state = stateDead
-		if n.sent == 0 && len(n.statements) == 0 {
-			n.state = stateError
+		if n.state == stateStarting {
+			n.state = stateError // it never was there
+		} else {
+			n.state = stateDead
 		}
 	default:
 		n.state = stateSuccess
