@@ -270,7 +270,7 @@ func TestOrderedParts(t *testing.T) {
 	t.Run("MPI", func(t *testing.T) {
 		w, _ := newOrdered(t)
 		id := w.submit(orderedConfig(t, "cluster", set("PythonMpi", "framework"), set(2, "mpi", "processCountPerNode")),
-			map[string]string{"train.py": "import os\nprint('rank', os.environ['OMPI_COMM_WORLD_RANK'])\nassert os.getcwd() == os.path.join(os.environ['AZ_BATCHAI_SHARED_JOB_TEMP'], 'azureml')"})
+			map[string]string{"train.py": "import os\nprint('rank', os.environ['OMPI_COMM_WORLD_RANK'])\nassert os.getcwd() == os.path.join(os.environ['AZ_BATCHAI_SHARED_JOB_TEMP'], 'azureml')\nassert os.path.isdir('outputs')"})
 		if r := w.waitEnd(id); r.Status != "Completed" {
 			t.Fatalf("%s %+v", r.Status, r.Error)
 		}
