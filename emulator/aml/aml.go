@@ -140,6 +140,11 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
+// ServiceAddress is the address of the web service whose SSL name this is; empty if there is none.
+func (s *Service) ServiceAddress(ctx context.Context, name string) (string, error) {
+	return s.serving.Address(ctx, name)
+}
+
 // workspace implements plane.Config.Find.
 func (s *Service) workspace(ctx context.Context, scope plane.Scope) (plane.Workspace, error) {
 	id, err := arm.ParseID(scope.ID())
