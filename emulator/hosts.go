@@ -90,5 +90,10 @@ func (e *Emulator) serveLocal(w http.ResponseWriter, r *http.Request) {
 		e.serveManagement(w, r)
 		return
 	}
+	if rest == "" {
+		// All of the authority's paths are below a tenant: this is a client of the resource manager gone astray.
+		e.manager.ServeHTTP(w, r)
+		return
+	}
 	e.authority.ServeHTTP(w, r)
 }

@@ -29,6 +29,8 @@ type Cluster struct {
 	file  clusterFile
 	nodes map[string]*node
 	gone  bool
+	// manager of the jobs; nil: none runs
+	manager manager
 	// configurations as they were last written
 	configurations map[string]map[string]string
 }
