@@ -20,35 +20,62 @@ import (
 //go:embed scoring.py
 var scoringScript string
 
-// scoring measures calls of a deployed model, through the proxy as clients make
-// them, beside the same server started once more, by itself, with nothing of ours between.
-func scoring(r *report, e *emulator) {
-	e.load()
-	cmd := exec.Command(*python, "-W", "ignore", "-c", scoringScript)
-	cmd.Env = os.Environ()
-	for k, v := range e.env {
-		cmd.Env = append(cmd.Env, k+"="+v)
-	}
-	home, err := os.MkdirTemp("", "lazulite-bench-home-")
-	check(err)
-	defer func() { _ = os.RemoveAll(home) }()
-	cmd.Env = append(cmd.Env, "HOME="+home, "TMPDIR="+home)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	check(err)
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	var service struct{ URI string }
-	check(json.Unmarshal([]byte(lines[len(lines)-1]), &service))
+// scoring measures calls of a deployed model as clients make them: at its
+// address, as SDK 0.1.68 does, and by its name through the proxy, as later ones
+// do; beside the same server started once more, by itself, with nothing of ours between.
+func scoring(r *report, dir string) {
+	e := launch(dir, "--engine", "process")
+	defer e.stop()
+	service := deploy(e)
 	again, address, ok := twin(e.dir)
 	if !ok {
-		r.add("scoring requests, 16 connections", "-", "- (the service's processes can't be seen here: it runs in Docker, or there is no /proc)", "-", "≥ 95%")
+		r.add("scoring requests, 16 connections", "-", "- (the service's processes can't be seen here: there is no /proc)", "-", "≥ 95%")
 		return
 	}
 	defer func() { _ = again.Process.Kill(); _ = again.Wait() }()
+	service.beside(r, "scoring requests at the service's address, 16 connections", service.URI, e, "http://"+address+"/score", "the same server, directly", "≥ 95%")
+	service.beside(r, "the same by the service's name, through the proxy", service.Named, e, "http://"+address+"/score", "the same server, directly", "-")
+}
+
+// dockerScoring is the same of a service in a container, beside the port that Docker itself publishes of it.
+func dockerScoring(r *report, dir string) {
+	if exec.Command("docker", "info").Run() != nil {
+		return
+	}
+	e := launch(dir, "--engine", "docker")
+	defer e.stop()
+	service := deploy(e)
+	out, err := exec.Command("docker", "ps", "--filter", "label=lazulite.group="+service.Group, "--format", "{{.ID}}").Output()
+	check(err)
+	published, err := exec.Command("docker", "port", strings.TrimSpace(string(out)), "80/tcp").Output()
+	check(err)
+	address, _, _ := strings.Cut(string(published), "\n")
+	service.beside(r, "scoring requests at the address of a service in Docker, 16 connections", service.URI, e, "http://"+address+"/score", "the port that Docker publishes of it", "≥ 95%")
+}
+
+// scored is what scoring.py says of its service.
+type scored struct{ URI, Named, Group string }
+
+// deploy has the SDK deploy a model that costs nothing.
+func deploy(e *emulator) (service scored) {
+	out, err := e.script(scoringScript, strconv.Itoa(os.Getpid()))
+	check(err)
+	check(json.Unmarshal(out, &service))
+	return service
+}
+
+// beside calls uri as the emulator's environment has clients call it, and bare without any of it, in turns.
+func (s scored) beside(r *report, what, uri string, e *emulator, bare, reference, aim string) {
 	proxy, err := url.Parse("http://" + e.addr)
 	check(err)
-	through := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(proxy), MaxIdleConnsPerHost: 64}}
-	bare := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	// NO_PROXY has this host's loopback.
+	through := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, Proxy: func(r *http.Request) (*url.URL, error) {
+		if ip := net.ParseIP(r.URL.Hostname()); ip != nil && ip.IsLoopback() {
+			return nil, nil
+		}
+		return proxy, nil
+	}}}
+	directly := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 	post := func(uri string) func() *http.Request {
 		return func() *http.Request {
 			req, _ := http.NewRequest(http.MethodPost, uri, strings.NewReader(`{"data": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}`))
@@ -56,9 +83,8 @@ func scoring(r *report, e *emulator) {
 			return req
 		}
 	}
-	rps, p99, refRPS, refP99 := beside(through, post(service.URI), bare, post("http://"+address+"/score"))
-	r.add("scoring requests, 16 connections", fmt.Sprintf("%.0f/s, p99 %s", rps, ms(p99)), fmt.Sprintf("%.0f/s, p99 %s (the same server, directly)", refRPS, ms(refP99)),
-		fmt.Sprintf("%.0f%%", 100*rps/refRPS), "≥ 95%")
+	rps, p99, refRPS, refP99 := beside(through, post(uri), directly, post(bare))
+	r.add(what, fmt.Sprintf("%.0f/s, p99 %s", rps, ms(p99)), fmt.Sprintf("%.0f/s, p99 %s (%s)", refRPS, ms(refP99), reference), fmt.Sprintf("%.0f%%", 100*rps/refRPS), aim)
 }
 
 // twin starts the scoring server that runs below dir once more, at a port of its own.

@@ -28,6 +28,8 @@ type Requirement struct {
 	Retired string `json:"retired,omitempty"`
 	// Cost is what checking it costs on Azure, in US dollars, estimated.
 	Cost float64 `json:"cost,omitempty"`
+	// Uses is the requirement whose resources it uses: it costs what that does where that was not checked before.
+	Uses string `json:"uses,omitempty"`
 }
 
 //go:embed catalogue.json

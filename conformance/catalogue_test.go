@@ -42,7 +42,22 @@ func TestCatalogueIsWhole(t *testing.T) {
 	}
 	id := regexp.MustCompile(`^[a-z]+(\.[a-z-]+){1,3}$`)
 	labels := []string{"core", "aml", "target:local", "target:vm", "deploy", "target:dsvm", "target:batchai", "target:aci", "target:hdinsight", "gpu", "slow", "cost"}
+	creates, err := conformance.Creates()
+	if err != nil {
+		t.Fatal(err)
+	}
+	billed := func(kind string) bool {
+		return regexp.MustCompile(`^Microsoft\.(Compute/virtualMachines|HDInsight/clusters|ContainerInstance/containerGroups|BatchAI/workspaces/(clusters|fileServers))$`).MatchString(kind)
+	}
+	byID := map[string]conformance.Requirement{}
 	for _, r := range list {
+		byID[r.ID] = r
+		if r.Uses != "" && byID[r.Uses].Cost == 0 {
+			t.Errorf("%s uses what %s makes, which is not before it or costs nothing", r.ID, r.Uses)
+		}
+		if slices.ContainsFunc(creates[r.ID], billed) && r.Cost == 0 && r.Uses == "" {
+			t.Errorf("%s creates %q, and says nothing of what that costs", r.ID, creates[r.ID])
+		}
 		if !id.MatchString(r.ID) || r.Text == "" || r.Source == "" || len(r.Labels) == 0 {
 			t.Errorf("%+v is not whole", r)
 		}
@@ -54,8 +69,8 @@ func TestCatalogueIsWhole(t *testing.T) {
 				t.Errorf("%s has the label %q", r.ID, l)
 			}
 		}
-		if slices.Contains(r.Labels, "cost") != (r.Cost > 0) {
-			t.Errorf("%s: the label cost and the estimate %g don't fit", r.ID, r.Cost)
+		if slices.Contains(r.Labels, "cost") != (r.Cost > 0 || r.Uses != "") {
+			t.Errorf("%s: the label cost, the estimate %g and what it uses (%s) don't fit", r.ID, r.Cost, r.Uses)
 		}
 	}
 }

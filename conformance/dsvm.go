@@ -78,10 +78,6 @@ func (s *session) interfaceOf(name string) (nic, ip, wall string) {
 // ordered creates the VM the first time.
 func (s *session) ordered() *ordered {
 	return obtain(s, &s.fix.dsvm, "a Data Science VM made through Resource Manager", func() *ordered {
-		const requirement = "dsvm.create"
-		if cost := s.byID[requirement].Cost; s.cfg.Budget.Cost != FreeOfCost && s.cfg.Budget.Cost < cost {
-			s.skip("needs a budget of $%.2f to create a machine", cost)
-		}
 		s.provider("Microsoft.Compute")
 		s.provider("Microsoft.Network")
 		private, err := rsa.GenerateKey(rand.Reader, 2048)

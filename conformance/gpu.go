@@ -38,7 +38,7 @@ func (s *session) gpuMachine() gpuMachine {
 		if !ok {
 			s.skip("what GPUs a %s has is not known here", s.cfg.GPUSize)
 		}
-		m := s.createMachine(&machine{compute: computeName()}, s.cfg.GPUSize, s.cfg.GPULocation, "gpu.vm.list")
+		m := s.createMachine(&machine{compute: computeName()}, s.cfg.GPUSize, s.cfg.GPULocation)
 		if _, code := s.remote(s.login(m), "command -v nvidia-smi"); code != 0 {
 			s.removeCompute(s.workspace().compute(m.compute))
 			s.skip("the endpoint has no GPUs: its %s has no nvidia-smi", s.cfg.GPUSize)

@@ -114,8 +114,9 @@ func (s *session) reach() []string {
 		}
 	}
 	if s.cfg.CAFile != "" {
+		bundle := s.bundle()
 		for _, k := range []string{"REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE"} {
-			env = append(env, k+"="+s.cfg.CAFile)
+			env = append(env, k+"="+bundle)
 		}
 	}
 	return env

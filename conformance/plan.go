@@ -33,6 +33,8 @@ type Planned struct {
 	Requirement
 	// Creates are resource types.
 	Creates []string `json:"creates,omitempty"`
+	// Price is what it would cost at its turn, with what it uses and nothing before it made.
+	Price float64 `json:"price,omitempty"`
 	// Disabled is why it would not be checked, or "".
 	Disabled string `json:"disabled,omitempty"`
 }
@@ -55,8 +57,8 @@ func Plan(cfg Config) ([]Planned, error) {
 	for _, r := range list {
 		p := Planned{Requirement: r, Disabled: su.disabled(r)}
 		if p.Disabled == "" {
-			p.Creates = creates[r.ID]
-			su.spent += r.Cost
+			p.Creates, p.Price = creates[r.ID], su.price(r)
+			su.pay(r)
 		}
 		plan = append(plan, p)
 	}
@@ -73,12 +75,12 @@ func WritePlan(w io.Writer, plan []Planned) error {
 			continue
 		}
 		checked++
-		cost += p.Cost
+		cost += p.Price
 		fmt.Fprintf(&b, "%-32s %s\n", p.ID, p.Text)
-		if len(p.Creates) > 0 || p.Cost > 0 {
+		if len(p.Creates) > 0 || p.Price > 0 {
 			fmt.Fprintf(&b, "    creates %s", strings.Join(p.Creates, ", "))
-			if p.Cost > 0 {
-				fmt.Fprintf(&b, "; about $%.2f", p.Cost)
+			if p.Price > 0 {
+				fmt.Fprintf(&b, "; about $%.2f", p.Price)
 			}
 			b.WriteString("\n")
 		}

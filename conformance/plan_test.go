@@ -24,7 +24,7 @@ func TestPlan(t *testing.T) {
 	}
 	costly := 0
 	for _, r := range list {
-		if r.Cost > 0 {
+		if r.Cost > 0 || r.Uses != "" {
 			costly++
 		}
 	}

@@ -104,6 +104,8 @@ func TestSelection(t *testing.T) {
 		{"not slow", func(c *conformance.Config) { c.Labels = "!slow" }, "vm.run.canceled", conformance.Disabled, "label filter"},
 		{"target", func(c *conformance.Config) { c.Targets, c.Labels = []string{"local"}, "target:vm" }, "vm.attach", conformance.Disabled, "target vm is not asked for"},
 		{"cost", func(c *conformance.Config) { c.Budget.Cost, c.Labels = 0, "cost" }, "vm.dsvm.create", conformance.Disabled, "it costs about"},
+		{"cost of what it uses", func(c *conformance.Config) { c.Budget.Cost, c.Labels = 1, "hdinsight.cluster.gateway" }, "hdinsight.cluster.gateway", conformance.Disabled, "it costs about $1.50"},
+		{"a machine of one's own", func(c *conformance.Config) { c.Budget.Cost, c.SSH.Address, c.Labels = 0, "192.0.2.1", "vm.login" }, "vm.login", conformance.Fail, "Microsoft.MachineLearningServices"},
 		{"time", func(c *conformance.Config) { c.Budget.Time = 1 }, "core.auth.missing", conformance.Disabled, "time budget"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -1,14 +1,14 @@
 package conformance_test
 
 import (
-	"net/http/httptest"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"lazulite.dev/conformance/testdata/poor"
+	"lazulite.dev/conformance"
 )
 
 // A module that isn't ours compiles the suite, runs it under Ginkgo by Describe, and gets to know what failed.
@@ -40,27 +40,49 @@ func TestStranger(t *testing.T) {
 	}
 	write("go.sum", sums)
 
-	srv := httptest.NewServer(poor.New())
-	defer srv.Close()
 	binary := filepath.Join(dir, "stranger.test")
 	build := exec.Command("go", "test", "-mod=mod", "-c", "-o", binary, ".")
 	build.Dir = dir
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("a stranger can't compile the suite: %v\n%s", err, out)
 	}
-	run := exec.Command(binary, "-ginkgo.no-color", "-ginkgo.label-filter=core")
-	run.Dir = dir
-	run.Env = append(os.Environ(), "STRANGER_ENDPOINT="+srv.URL)
-	out, err := run.CombinedOutput()
-	if err == nil {
-		t.Error("Ginkgo passed the poor implementation")
-	}
-	for _, want := range []string{"core.auth.missing", `"status": "fail"`, `"status": "unsupported"`} {
-		if !strings.Contains(string(out), want) {
-			t.Errorf("the output lacks %q:\n%s", want, out)
+	run := func(cfg conformance.Config, filter string) (string, error) {
+		cmd := exec.Command(binary, "-ginkgo.no-color", "-ginkgo.label-filter="+filter)
+		cmd.Dir = dir
+		cmd.Env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH"), "AMLC_ENDPOINT=" + cfg.Endpoint, "AMLC_AUTHORITY=" + cfg.Authority, "AMLC_PROXY=" + cfg.Proxy, "AMLC_CA_FILE=" + cfg.CAFile,
+			"AMLC_TENANT=" + cfg.Tenant, "AMLC_CLIENT_ID=" + cfg.ClientID, "AMLC_CLIENT_SECRET=" + cfg.ClientSecret, "AMLC_SUBSCRIPTION=" + cfg.Subscription,
+			"AMLC_BUDGET_OPERATION=" + cfg.Budget.Operation.String(), "AMLC_BUDGET_COST=-1"}
+		out, err := cmd.CombinedOutput()
+		if strings.Contains(string(out), "[PANICKED]") {
+			t.Errorf("a spec panicked:\n%s", out)
 		}
+		return string(out), err
 	}
-	if strings.Contains(string(out), "[PANICKED]") {
-		t.Errorf("a spec panicked:\n%s", out)
-	}
+
+	t.Run("our emulator", func(t *testing.T) {
+		out, err := run(emulated(t, ""), "core || /^local.run/")
+		if err != nil || !strings.Contains(out, "0 Failed") || !strings.Contains(out, `"status": "pass"`) {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
+	t.Run("the poor implementation", func(t *testing.T) {
+		cfg, _ := poorConfig(t)
+		out, err := run(cfg, "core")
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+			t.Errorf("Ginkgo on the poor implementation: %v", err)
+		}
+		for _, want := range []string{"core.auth.missing", `"status": "fail"`, `"status": "unsupported"`} {
+			if !strings.Contains(out, want) {
+				t.Errorf("the output lacks %q:\n%s", want, out)
+			}
+		}
+	})
+	t.Run("nobody there", func(t *testing.T) {
+		cfg, _ := poorConfig(t)
+		cfg.Endpoint = "http://127.0.0.1:1"
+		if out, err := run(cfg, "core"); err == nil || !strings.Contains(out, "can't be reached") {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
 }

@@ -54,7 +54,7 @@ func (s *session) machine() *machine {
 	return obtain(s, &s.fix.vm, "a virtual machine", func() *machine {
 		m := &machine{SSH: s.cfg.SSH, compute: computeName()}
 		if m.Address == "" {
-			return s.createMachine(m, s.cfg.VMSize, s.cfg.Location, "vm.dsvm.create")
+			return s.createMachine(m, s.cfg.VMSize, s.cfg.Location)
 		}
 		if m.KeyFile != "" {
 			b, err := os.ReadFile(m.KeyFile)
@@ -68,11 +68,8 @@ func (s *session) machine() *machine {
 	})
 }
 
-// createMachine sends DsvmCompute.create's PUT and asks for the login. The requirement has the estimate of what that costs.
-func (s *session) createMachine(m *machine, size, location, requirement string) *machine {
-	if cost := s.byID[requirement].Cost; s.cfg.Budget.Cost != FreeOfCost && s.cfg.Budget.Cost < cost {
-		s.skip("needs the login of a machine (AMLC_SSH_ADDRESS), or a budget of $%.2f to create one", cost)
-	}
+// createMachine sends DsvmCompute.create's PUT and asks for the login.
+func (s *session) createMachine(m *machine, size, location string) *machine {
 	path := s.workspace().compute(m.compute)
 	r := s.create(path, versionWorkspace, map[string]any{"location": location, "properties": map[string]any{
 		"computeType": "VirtualMachine", "properties": map[string]any{"virtualMachineSize": size, "sshPort": ""}}})
@@ -191,7 +188,7 @@ func (s *session) removeCompute(path string) {
 
 func vmSpecs() []spec {
 	return []spec{
-		{"vm.dsvm.create", func(s *session) {
+		{machineMade, func(s *session) {
 			if s.cfg.SSH.Address != "" {
 				s.skip("a machine of yours is configured, none is created")
 			}

@@ -22,7 +22,7 @@ func EnvFor(addr, dir, caFile, bundleFile string, id Identity) []Var {
 	proxy := "http://" + addr
 	vars := []Var{
 		{"HTTP_PROXY", proxy}, {"http_proxy", proxy}, {"HTTPS_PROXY", proxy}, {"https_proxy", proxy},
-		{"NO_PROXY", direct}, {"no_proxy", direct},
+		{"NO_PROXY", direct + loopback}, {"no_proxy", direct + loopback},
 		{"NODE_EXTRA_CA_CERTS", caFile},
 		{"AZURE_TENANT_ID", id.Tenant}, {"AZURE_CLIENT_ID", id.ClientID}, {"AZURE_CLIENT_SECRET", id.ClientSecret},
 		{"AZURE_SUBSCRIPTION_ID", id.Subscription},

@@ -16,17 +16,27 @@ import (
 )
 
 // InstallSpark gets Apache Spark and Hadoop YARN, for HDInsight clusters, into a
-// folder by pip and mvn, and tells their versions. What is there already is kept
-// unless again is set.
+// folder by pip and mvn, and tells their versions; where YARN can't be had, that
+// one is empty, and why is told to progress. What is whole already is kept unless again is set.
 func InstallSpark(ctx context.Context, dir string, again bool, progress io.Writer) (spark, hadoop string, err error) {
 	i, err := cluster.Install(ctx, dir, again, progress)
 	return i.Spark, i.Hadoop, err
 }
 
-// FindSpark tells the versions of what InstallSpark has put into a folder, or what to do about its absence.
+// FindSpark tells the versions of what InstallSpark has put into a folder, YARN's
+// empty if it could not be had, or what to do about its absence.
 func FindSpark(dir string) (spark, hadoop string, err error) {
 	i, err := cluster.FindInstallation(dir)
 	return i.Spark, i.Hadoop, err
+}
+
+// sparkHome is where Spark is on this host, installed before or since the emulator's start; empty: nowhere.
+func (e *Emulator) sparkHome() string {
+	i, err := cluster.FindInstallation(e.cfg.Spark)
+	if err != nil {
+		return ""
+	}
+	return i.Home()
 }
 
 // clusterStorage checks a storage account's key, and makes the container.

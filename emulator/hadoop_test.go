@@ -34,8 +34,10 @@ func sparkFolder(t testing.TB) string {
 		}
 		dir = filepath.Join(cache, "lazulite", "spark")
 	}
-	if _, _, err := emulator.FindSpark(dir); err != nil {
+	if _, yarn, err := emulator.FindSpark(dir); err != nil {
 		t.Skip(err)
+	} else if yarn == "" {
+		t.Skip("Spark was installed without YARN")
 	}
 	return dir
 }

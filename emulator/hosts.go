@@ -38,6 +38,7 @@ func (e *Emulator) hosts() []front.Host {
 		{Pattern: "**.management." + aci.Domain, Handler: sockets},
 		{Pattern: "**." + aci.Domain, Dial: dial},
 		{Pattern: aci.Addresses, Dial: dial},
+		{Pattern: aci.Unrouted, Dial: dial},
 		// The gateways of clusters, and their nodes' SSH.
 		{Pattern: "**.azurehdinsight.net", Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.hadoop.Gateway().ServeHTTP(w, r) }), Tunnel: e.dialCluster},
 		{Pattern: "localhost", Handler: http.HandlerFunc(e.serveLocal)},
@@ -52,6 +53,15 @@ func (e *Emulator) hosts() []front.Host {
 		table = append(table, front.Host{Pattern: name})
 	}
 	return table
+}
+
+// alias is the address of the web service that has a name of its owner's for SSL.
+func (e *Emulator) alias(ctx context.Context, name string) string {
+	address, err := e.aml.ServiceAddress(ctx, name)
+	if err != nil {
+		e.log.Warn("looking a host name up among the web services", "name", name, "error", err)
+	}
+	return address
 }
 
 // armRoots are the first path segments of the resource manager when it is
@@ -78,6 +88,11 @@ func (e *Emulator) serveLocal(w http.ResponseWriter, r *http.Request) {
 	}
 	if first == "lazulite" || first == "" {
 		e.serveManagement(w, r)
+		return
+	}
+	if rest == "" {
+		// All of the authority's paths are below a tenant: this is a client of the resource manager gone astray.
+		e.manager.ServeHTTP(w, r)
 		return
 	}
 	e.authority.ServeHTTP(w, r)

@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+
+	"lazulite.dev/emulator/durable"
 )
 
 // Well-known ids. They are the same for every instance: the SDK caches a
@@ -52,20 +53,10 @@ func loadIdentity(path string) (Identity, error) {
 	if b, err = json.MarshalIndent(id, "", "  "); err != nil {
 		return Identity{}, err
 	}
-	return id, writeFile(path, b, 0o600)
-}
-
-// writeFile replaces a file whole, so that a crash leaves the old or the new one.
-func writeFile(path string, b []byte, mode fs.FileMode) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return fmt.Errorf("emulator: %w", err)
+	if err := durable.WriteFile(path, b, 0o600); err != nil {
+		return Identity{}, fmt.Errorf("emulator: %w", err)
 	}
-	_, werr := tmp.Write(b)
-	if err := errors.Join(werr, tmp.Chmod(mode), tmp.Close()); err != nil {
-		return errors.Join(fmt.Errorf("emulator: %s: %w", path, err), os.Remove(tmp.Name()))
-	}
-	return os.Rename(tmp.Name(), path)
+	return id, nil
 }
 
 // secret is letters and digits alone: az takes a value that starts with a hyphen for an option.

@@ -8,8 +8,12 @@ import (
 
 // direct is what no proxy is asked for: the container itself, and private
 // networks, by which the machines of a cluster speak to each other.
-const direct = "127.0.0.1,localhost,::1"
-const directInside = direct + ",10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
+const (
+	direct       = "127.0.0.1,localhost,::1"
+	directInside = direct + ",10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
+	// loopback is for processes of this host: container groups have addresses of it.
+	loopback = ",127.0.0.0/8"
+)
 
 // network is what a container needs to reach emulated Azure by Azure's own
 // names, whatever engine runs it: the proxy where containers reach it, and the
@@ -24,15 +28,17 @@ func (e *Emulator) network(ctx context.Context) (env []string, mounts []engine.M
 			return nil, nil, err
 		}
 	}
+	around := directInside
 	if e.engine.Name() == "process" {
 		env = append(env, e.cfg.Environment...)
+		around += loopback
 	}
 	proxy, bundle := "http://"+addr, e.front.BundleFile()
 	// curl reads http_proxy in small letters alone, most others either.
 	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"} {
 		env = append(env, name+"="+proxy)
 	}
-	env = append(env, "NO_PROXY="+directInside, "no_proxy="+directInside)
+	env = append(env, "NO_PROXY="+around, "no_proxy="+around)
 	for _, name := range bundleVariables {
 		env = append(env, name+"="+bundle)
 	}

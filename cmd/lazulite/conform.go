@@ -22,6 +22,7 @@ type conformFlags struct {
 	subscription, location, labels        string
 	targets                               []string
 	output                                string
+	proxy, caFile                         string
 	documents                             string
 	journal, credential                   string
 	mode                                  string
@@ -44,27 +45,27 @@ a configuration file, or AMLC_* variables; the client secret is taken from AMLC_
 AZURE_CLIENT_SECRET alone, and without one (or with --credential default) tokens come as azidentity's
 default credential finds them: environment, workload identity, managed identity, az login.
 
+An endpoint on this machine (localhost, 127.0.0.1) answers for Azure's names too, as no other could:
+the hosts that it leads to, such as a workspace's or a storage account's, are reached by CONNECT through
+it, never at Azure. --proxy names another way, or none. --ca-file names its certificate authority.
+
 Against real Azure nothing is spent unasked: what costs something is left out unless --budget allows it,
 --dry-run tells what would be created and for how much, everything created is deleted again, and what a
-killed run left is deleted by "lazulite conform sweep".`,
-		Example: "  lazulite exec -- lazulite conform\n  lazulite conform --replay recordings/vm/*.json\n  lazulite conform --endpoint https://management.azure.com --dry-run --budget 2",
+killed run left is deleted by "lazulite conform sweep".
+
+The exit code is 0 if it conforms, 1 if it does not, and 2 if it could not be judged: nobody answers, a
+flag is wrong, or a requirement's check failed by its own fault.`,
+		Example: "  lazulite exec -- lazulite conform\n  lazulite conform --replay recordings/vm/*.json\n  lazulite conform --endpoint https://management.azure.com --dry-run --budget 2\n" +
+			"  lazulite conform --endpoint https://localhost:18018 --authority https://localhost:18018 --ca-file ca.pem --tenant T --client-id C --subscription S",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if f.mode != "live" && f.mode != "replay" {
-				return fmt.Errorf("--mode %q: it is live or replay", f.mode)
+			err := f.take(args)
+			if err == nil {
+				err = m.conform(cmd.Context(), f)
 			}
-			if !slices.Contains(conformance.Formats(), f.output) {
-				return fmt.Errorf("--output %q: it is one of %s", f.output, strings.Join(conformance.Formats(), ", "))
-			}
-			if f.mode == "replay" && len(f.replay)+len(args) == 0 {
-				return errors.New("--mode replay: name the recordings to play, such as recordings/*.json")
-			}
-			if len(args) > 0 && len(f.replay) == 0 && f.mode == "live" {
-				return fmt.Errorf("%q: conform takes files with --replay alone", args[0])
-			}
-			f.replay = append(f.replay, args...)
-			return m.conform(cmd.Context(), f)
+			return m.unjudged(err)
 		},
 	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return m.unjudged(err) })
 	fl := cmd.PersistentFlags()
 	fl.StringVar(&f.config, "config", "", "configuration file (JSON)")
 	fl.StringVar(&f.endpoint, "endpoint", "", "URL of the resource manager")
@@ -73,6 +74,8 @@ killed run left is deleted by "lazulite conform sweep".`,
 	fl.StringVar(&f.clientID, "client-id", "", "service principal")
 	fl.StringVar(&f.subscription, "subscription", "", "subscription")
 	fl.StringVar(&f.location, "location", "", "region")
+	fl.StringVar(&f.proxy, "proxy", "", "how hosts other than this machine are reached: URL of a CONNECT proxy, env (HTTPS_PROXY), or none (default: an endpoint on this machine itself, otherwise env)")
+	fl.StringVar(&f.caFile, "ca-file", "", "certificates (PEM) to trust beside the system's")
 	fl.StringVar(&f.journal, "journal", "", "file that names what was created until it is deleted (default: one for each subscription, in the cache folder)")
 	fl.StringVar(&f.credential, "credential", "", "secret or default; as the variables say if empty")
 	fl = cmd.Flags()
@@ -88,14 +91,60 @@ killed run left is deleted by "lazulite conform sweep".`,
 	fl.StringSliceVar(&f.replay, "replay", nil, "recorded traffic to play instead of the suite (more files may follow)")
 	cmd.AddCommand(&cobra.Command{
 		Use: "sweep", Short: "Delete what earlier runs created and, killed, could not delete", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return m.sweep(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return m.unjudged(m.sweep(cmd.Context(), f)) },
 	})
 	return cmd
 }
 
+// take checks what the flags say together, and takes the arguments, which are recordings.
+func (f *conformFlags) take(args []string) error {
+	switch {
+	case f.mode != "live" && f.mode != "replay":
+		return fmt.Errorf("--mode %q: it is live or replay", f.mode)
+	case !slices.Contains(conformance.Formats(), f.output):
+		return fmt.Errorf("--output %q: it is one of %s", f.output, strings.Join(conformance.Formats(), ", "))
+	case f.mode == "replay" && len(f.replay)+len(args) == 0:
+		return errors.New("--mode replay: name the recordings to play, such as recordings/*.json")
+	case len(args) > 0 && len(f.replay) == 0 && f.mode == "live":
+		return fmt.Errorf("%q: conform takes files with --replay alone", args[0])
+	}
+	f.replay = append(f.replay, args...)
+	return nil
+}
+
+// conform's exit codes.
+const (
+	exitFails    exitCode = 1
+	exitUnjudged exitCode = 2
+)
+
+// unjudged tells an error and makes it the code of what could not be judged; a verdict's code stays.
+func (m *Main) unjudged(err error) error {
+	var verdict exitCode
+	if err == nil || errors.As(err, &verdict) {
+		return err
+	}
+	_, _ = fmt.Fprintln(m.Stderr, "lazulite:", err)
+	return exitUnjudged
+}
+
+// verdict is the exit code of a report.
+func verdict(rep conformance.Report) error {
+	failed := slices.ContainsFunc(rep.Results, func(r conformance.Result) bool {
+		return r.Status == conformance.Fail && r.Level == conformance.Must
+	})
+	switch {
+	case rep.OK():
+		return nil
+	case !failed && rep.Count(conformance.Errored) > 0:
+		return exitUnjudged
+	}
+	return exitFails
+}
+
 // sweep takes the flags' value when it is run, not when it was declared.
 func (m *Main) sweep(ctx context.Context, f conformFlags) error {
-	cfg, err := m.conformConfig(f)
+	cfg, err := m.conformConfig(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -113,7 +162,7 @@ func (m *Main) sweep(ctx context.Context, f conformFlags) error {
 }
 
 // conformConfig takes the file, then AMLC_*, then the environment of Azure's own clients, then the flags.
-func (m *Main) conformConfig(f conformFlags) (conformance.Config, error) {
+func (m *Main) conformConfig(ctx context.Context, f conformFlags) (conformance.Config, error) {
 	cfg, err := conformance.Load(f.config)
 	if err != nil {
 		return cfg, err
@@ -127,8 +176,8 @@ func (m *Main) conformConfig(f conformFlags) (conformance.Config, error) {
 		{&cfg.ClientID, f.clientID, []string{"AZURE_CLIENT_ID"}},
 		{&cfg.ClientSecret, "", []string{"AZURE_CLIENT_SECRET"}},
 		{&cfg.Subscription, f.subscription, []string{"AZURE_SUBSCRIPTION_ID"}},
-		{&cfg.Proxy, "", []string{"HTTPS_PROXY"}},
-		{&cfg.CAFile, "", []string{"REQUESTS_CA_BUNDLE"}},
+		{&cfg.CAFile, f.caFile, []string{"REQUESTS_CA_BUNDLE"}},
+		{&cfg.Proxy, f.proxy, nil},
 		{&cfg.Endpoint, f.endpoint, nil},
 		{&cfg.Authority, f.authority, nil},
 		{&cfg.Location, f.location, nil},
@@ -147,6 +196,7 @@ func (m *Main) conformConfig(f conformFlags) (conformance.Config, error) {
 	if cfg.Endpoint == "" {
 		cfg.Endpoint = "https://management.azure.com"
 	}
+	cfg.Proxy = m.proxy(cfg)
 	if len(f.targets) > 0 {
 		cfg.Targets = f.targets
 	}
@@ -176,7 +226,7 @@ func (m *Main) conformConfig(f conformFlags) (conformance.Config, error) {
 			return cfg, err
 		}
 	}
-	if cfg.Budget.Cost == 0 && m.local(cfg) {
+	if cfg.Budget.Cost == 0 && free(ctx, cfg) {
 		cfg.Budget.Cost = conformance.FreeOfCost
 	}
 	return cfg, nil
@@ -186,19 +236,43 @@ func errNoSubscription() error {
 	return errors.New("no subscription: run this under `lazulite exec --`, after eval \"$(lazulite env)\", or name an endpoint (lazulite conform --help)")
 }
 
-// local says whether what is judged is on this machine, where nothing is billed.
-func (m *Main) local(cfg conformance.Config) bool {
-	for _, raw := range []string{cfg.Proxy, cfg.Endpoint} {
-		u, err := url.Parse(raw)
-		if err == nil && (u.Hostname() == "localhost" || strings.HasPrefix(u.Hostname(), "127.") || u.Hostname() == "::1") {
-			return true
-		}
+// proxy is what cfg says of it. An endpoint on this machine is its own: the
+// names that it leads to are Azure's, and must not be looked for there.
+func (m *Main) proxy(cfg conformance.Config) string {
+	switch {
+	case cfg.Proxy == "none":
+		return ""
+	case cfg.Proxy != "" && cfg.Proxy != "env":
+		return cfg.Proxy
+	case cfg.Proxy == "" && onThisMachine(cfg.Endpoint):
+		u, _ := url.Parse(cfg.Endpoint)
+		return "http://" + u.Host
 	}
-	return false
+	return m.Getenv("HTTPS_PROXY")
+}
+
+// onThisMachine says whether a URL's host is a loopback one.
+func onThisMachine(raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && (u.Hostname() == "localhost" || strings.HasPrefix(u.Hostname(), "127.") || u.Hostname() == "::1")
+}
+
+// free says whether what is judged bills nothing: it is on this machine, or
+// behind a lazulite. Any other proxy, on this machine or not, may lead to Azure.
+func free(ctx context.Context, cfg conformance.Config) bool {
+	if onThisMachine(cfg.Endpoint) {
+		return true
+	}
+	u, err := url.Parse(cfg.Proxy)
+	if err != nil || u.Host == "" {
+		return false
+	}
+	_, err = statusAt(ctx, u.Host)
+	return err == nil
 }
 
 func (m *Main) conform(ctx context.Context, f conformFlags) error {
-	cfg, err := m.conformConfig(f)
+	cfg, err := m.conformConfig(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -219,11 +293,10 @@ func (m *Main) conform(ctx context.Context, f conformFlags) error {
 	if err != nil {
 		return err
 	}
-	err = report.Write(m.Stdout, f.output)
-	if err == nil && !report.OK() {
-		err = exitCode(1)
+	if err := report.Write(m.Stdout, f.output); err != nil {
+		return err
 	}
-	return err
+	return verdict(report)
 }
 
 func (m *Main) replay(ctx context.Context, cfg conformance.Config, f conformFlags) error {
@@ -239,8 +312,8 @@ func (m *Main) replay(ctx context.Context, cfg conformance.Config, f conformFlag
 	default:
 		err = report.Tree().Write(m.Stdout, f.output)
 	}
-	if err == nil && !report.OK() {
-		err = exitCode(1)
+	if err != nil {
+		return err
 	}
-	return err
+	return verdict(report.Tree())
 }

@@ -191,7 +191,10 @@ func (m *Main) examineSpark() finding {
 		f.Detail = "none in " + m.sparkDir()
 		return f
 	}
-	f.Detail = "Spark " + spark + ", YARN " + hadoop
+	f.Detail = installed(spark, hadoop)
+	if hadoop == "" {
+		f.Detail += ": clusters run on its own master"
+	}
 	if _, err := exec.LookPath("java"); err != nil {
 		f.Detail, f.Mend = f.Detail+", but no Java", "apt-get install openjdk-17-jre-headless"
 		return f

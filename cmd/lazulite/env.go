@@ -12,7 +12,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -85,7 +84,7 @@ func (m *Main) execCommand() *cobra.Command {
 
 // withEnv calls do with the environment of the running emulator, or of one that
 // lives for the call, which alone the flags are of.
-func (m *Main) withEnv(ctx context.Context, f upFlags, do func(context.Context, []emulator.Var) error) (err error) {
+func (m *Main) withEnv(ctx context.Context, f upFlags, do func(context.Context, []emulator.Var) error) error {
 	in, err := m.find(ctx)
 	if err == nil {
 		return do(ctx, in.env())
@@ -97,24 +96,14 @@ func (m *Main) withEnv(ctx context.Context, f upFlags, do func(context.Context, 
 	if err != nil {
 		return err
 	}
-	e, err := emulator.New(cfg)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
-		defer cancel()
-		err = errors.Join(err, e.Close(ctx))
-	}()
-	if err := e.Open(ctx); err != nil {
-		return err
-	}
-	// The conformance suite can't wait until a token has expired, and has no other tenant.
-	expired, foreign, err := e.RefusedTokens(ctx)
-	if err != nil {
-		return err
-	}
-	return do(ctx, append(e.Env(), emulator.Var{Name: "AMLC_EXPIRED_TOKEN", Value: expired}, emulator.Var{Name: "AMLC_FOREIGN_TOKEN", Value: foreign}))
+	return open(ctx, cfg, func(e *emulator.Emulator) error {
+		// The conformance suite can't wait until a token has expired, and has no other tenant.
+		expired, foreign, err := e.RefusedTokens(ctx)
+		if err != nil {
+			return err
+		}
+		return do(ctx, append(e.Env(), emulator.Var{Name: "AMLC_EXPIRED_TOKEN", Value: expired}, emulator.Var{Name: "AMLC_FOREIGN_TOKEN", Value: foreign}))
+	})
 }
 
 // child runs a command in the environment; signals of the terminal reach it by themselves, SIGTERM is passed on.

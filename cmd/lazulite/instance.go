@@ -80,24 +80,32 @@ func (m *Main) find(ctx context.Context) (*instance, error) {
 	if err := json.Unmarshal(b, &noted); err != nil {
 		return nil, fmt.Errorf("%s: %w", runFile(m.dir()), err)
 	}
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+noted.Address+"/lazulite/status", nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil, errDown
-	}
-	defer func() { _ = resp.Body.Close() }()
 	in := &instance{}
-	if err := json.NewDecoder(resp.Body).Decode(&in.Status); err != nil || in.Status.PID != noted.PID {
+	if in.Status, err = statusAt(ctx, noted.Address); err != nil || in.Status.PID != noted.PID {
 		return nil, errDown
 	}
 	if in.Identity, err = emulator.ReadIdentity(in.Status.Dir); err != nil {
 		return nil, err
 	}
 	return in, nil
+}
+
+// statusAt asks the lazulite at host:port for its status; the error is that none answers there.
+func statusAt(ctx context.Context, address string) (st emulator.Status, err error) {
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/lazulite/status", nil)
+	if err != nil {
+		return st, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return st, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if err := json.NewDecoder(resp.Body).Decode(&st); err != nil || st.PID == 0 || st.Subscription == "" {
+		return st, fmt.Errorf("what answers at %s is no lazulite", address)
+	}
+	return st, nil
 }
 
 func (in *instance) env() []emulator.Var {

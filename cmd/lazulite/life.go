@@ -52,7 +52,7 @@ func (m *Main) statusCommand() *cobra.Command {
 			w := tabwriter.NewWriter(m.Stdout, 0, 4, 2, ' ', 0)
 			st := in.Status
 			for _, row := range [][2]any{{"address", "http://" + st.Address}, {"pid", st.PID}, {"state", st.Dir}, {"engine", st.Engine},
-				{"lifecycle", st.Lifecycle}, {"seed", st.Seed}, {"offline", st.Offline}, {"subscription", st.Subscription}, {"tenant", st.Tenant}} {
+				{"lifecycle", st.Lifecycle}, {"seed", st.Seed}, {"offline", st.Offline}, {"subscription", st.Subscription}, {"tenant", st.Tenant}, {"certificate", st.CAFile}} {
 				_, _ = fmt.Fprintf(w, "%s\t%v\n", row[0], row[1])
 			}
 			return w.Flush()

@@ -84,14 +84,21 @@ func TestEnvFormats(t *testing.T) {
 	}
 }
 
-// TestLife drives the built binary through a whole life on one folder.
-func TestLife(t *testing.T) {
+// build makes the program.
+func build(t *testing.T) string {
+	t.Helper()
 	binary := filepath.Join(t.TempDir(), "lazulite")
-	build := exec.Command("go", "build", "-o", binary, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // quicker, and shows that it builds without
-	if out, err := build.CombinedOutput(); err != nil {
+	cmd := exec.Command("go", "build", "-o", binary, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // quicker, and shows that it builds without
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	return binary
+}
+
+// TestLife drives the built binary through a whole life on one folder.
+func TestLife(t *testing.T) {
+	binary := build(t)
 	dir := filepath.Join(t.TempDir(), "data")
 	lazulite := func(args ...string) (string, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -10,10 +10,7 @@ import (
 	"lazulite.dev/emulator"
 )
 
-// sparkImage is the image of HDInsight clusters' nodes in containers.
-const sparkImage = "lazulite/spark:latest"
-
-// sparkDir is where Spark is for HDInsight clusters; containers have the cache too.
+// sparkDir is where Spark is, for HDInsight clusters and runs of PySpark.
 func (m *Main) sparkDir() string {
 	if dir := m.Getenv("LAZULITE_SPARK"); dir != "" {
 		return dir
@@ -25,7 +22,8 @@ func (m *Main) sparkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "spark", Short: "Apache Spark and Hadoop YARN, which HDInsight clusters run",
 		Long: `HDInsight clusters of the kinds spark and hadoop run the real Apache Spark on the real Hadoop YARN.
-They are got once, with pip and Maven, into the cache (or the folder LAZULITE_SPARK), and take a Java.`,
+They are got once, with pip and Maven, into the cache (or the folder LAZULITE_SPARK), and take a Java.
+Where YARN can't be had, clusters run on Spark's own standalone master.`,
 	}
 	var again bool
 	install := &cobra.Command{
@@ -36,11 +34,19 @@ They are got once, with pip and Maven, into the cache (or the folder LAZULITE_SP
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(m.Stdout, "Spark %s and YARN %s in %s, in %.1f s\n", spark, hadoop, m.sparkDir(), time.Since(started).Seconds())
+			_, err = fmt.Fprintf(m.Stdout, "%s in %s, in %.1f s\n", installed(spark, hadoop), m.sparkDir(), time.Since(started).Seconds())
 			return err
 		},
 	}
 	install.Flags().BoolVar(&again, "again", false, "get it again, where it is there already")
 	cmd.AddCommand(install)
 	return cmd
+}
+
+// installed says what there is.
+func installed(spark, hadoop string) string {
+	if hadoop == "" {
+		return "Spark " + spark + " without YARN"
+	}
+	return "Spark " + spark + " and YARN " + hadoop
 }

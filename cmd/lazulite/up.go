@@ -20,6 +20,7 @@ import (
 
 	"lazulite.dev/emulator"
 	"lazulite.dev/emulator/engine"
+	"lazulite.dev/emulator/engine/docker"
 )
 
 // defaultListen is a fixed port, so that what `env` printed once holds after a restart.
@@ -84,7 +85,7 @@ func (m *Main) config(ctx context.Context, f upFlags, logger *slog.Logger) (emul
 		return emulator.Config{}, err
 	}
 	return emulator.Config{Listen: f.listen, Also: f.also, Seed: f.seed, Lifecycle: f.lifecycle, Faults: f.faults, Offline: f.offline, Environment: m.machineEnv(), Logger: logger,
-		StandIn: standIn, Hardware: host, Spark: m.sparkDir(), SparkImage: sparkImage,
+		StandIn: standIn, Hardware: host, Spark: m.sparkDir(), SparkImage: docker.SparkImage,
 		MakeEngine: func(dir string) (engine.Engine, error) { return m.pickEngine(ctx, f, logger, dir) }}, nil
 }
 
@@ -113,6 +114,26 @@ func (m *Main) up(ctx context.Context, f upFlags) (err error) {
 	if !f.ephemeral {
 		cfg.Dir = m.dir()
 	}
+	return open(ctx, cfg, func(e *emulator.Emulator) error {
+		forget, err := m.announce(e.Status())
+		if err != nil {
+			return err
+		}
+		defer forget()
+		tell("ready " + e.Addr())
+		st := e.Status()
+		_, _ = fmt.Fprintf(m.Stdout, "lazulite %s is up at http://%s (engine %s, lifecycle %s, seed %d)\nstate in %s\n",
+			st.Version, st.Address, st.Engine, st.Lifecycle, st.Seed, st.Dir)
+		select {
+		case <-ctx.Done():
+		case <-e.Stopped():
+		}
+		return nil
+	})
+}
+
+// open has an emulator open while do goes on, and closes it whatever do says.
+func open(ctx context.Context, cfg emulator.Config, do func(*emulator.Emulator) error) (err error) {
 	e, err := emulator.New(cfg)
 	if err != nil {
 		return err
@@ -125,20 +146,7 @@ func (m *Main) up(ctx context.Context, f upFlags) (err error) {
 	if err := e.Open(ctx); err != nil {
 		return err
 	}
-	forget, err := m.announce(e.Status())
-	if err != nil {
-		return err
-	}
-	defer forget()
-	tell("ready " + e.Addr())
-	st := e.Status()
-	_, _ = fmt.Fprintf(m.Stdout, "lazulite %s is up at http://%s (engine %s, lifecycle %s, seed %d)\nstate in %s\n",
-		st.Version, st.Address, st.Engine, st.Lifecycle, st.Seed, st.Dir)
-	select {
-	case <-ctx.Done():
-	case <-e.Stopped():
-	}
-	return nil
+	return do(e)
 }
 
 // detach starts the same command in a session of its own and waits for its word.

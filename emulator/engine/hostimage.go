@@ -19,8 +19,8 @@ type HostImage struct {
 	Match string
 	// Command is what the image runs where the container says nothing.
 	Command []string
-	// MovesPorts says that what runs of it listens at LAZULITE_PORT_n of the loopback, which is then
-	// set, in place of its port n, so that two containers can have one port.
+	// MovesPorts says that what runs of it listens at LAZULITE_LISTEN_n, which is then set to host:port,
+	// in place of its port n, so that two containers can have one port.
 	MovesPorts bool
 }
 

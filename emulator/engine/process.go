@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"lazulite.dev/emulator/durable"
 )
 
 // Process is the engine that runs commands of this host.
@@ -79,16 +81,7 @@ func InstanceID(file string) (string, error) {
 		return "", err
 	}
 	id := rand.Text()
-	return id, writeFile(file, []byte(id+"\n"))
-}
-
-// writeFile puts a whole file in place or none.
-func writeFile(file string, data []byte) error {
-	temp := file + ".new"
-	if err := os.WriteFile(temp, data, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temp, file)
+	return id, durable.WriteFile(file, []byte(id+"\n"), 0o600)
 }
 
 func (p *Process) sweep() error {
@@ -127,7 +120,7 @@ func (p *Process) begin() error {
 			return err
 		}
 	}
-	return writeFile(p.unclean(), nil)
+	return durable.WriteFile(p.unclean(), nil, 0o600)
 }
 
 // records reads the sessions that an earlier run of this boot had begun.

@@ -13,6 +13,8 @@ import (
 type RelayConfig struct {
 	// Listen and Upstream are host:port.
 	Listen, Upstream string
+	// Dial, in place of an Upstream, connects to what is relayed to.
+	Dial func(ctx context.Context) (net.Conn, error)
 	// Admit says who may connect; nil: everybody. Others are cut off without a word.
 	Admit func(from net.Addr) bool
 }
@@ -36,6 +38,11 @@ func OpenRelay(ctx context.Context, cfg RelayConfig) (*Relay, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = func(ctx context.Context) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", cfg.Upstream)
+		}
 	}
 	r := &Relay{cfg: cfg, listener: l}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -73,7 +80,7 @@ func (r *Relay) accept() {
 
 func (r *Relay) pass(near net.Conn) {
 	dialing, cancel := context.WithTimeout(r.ctx, dialLimit)
-	far, err := (&net.Dialer{}).DialContext(dialing, "tcp", r.cfg.Upstream)
+	far, err := r.cfg.Dial(dialing)
 	cancel()
 	if err != nil {
 		_ = near.Close()

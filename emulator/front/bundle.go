@@ -8,7 +8,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
+
+	"lazulite.dev/emulator/durable"
 )
 
 // usualRoots are where systems keep the public roots in one PEM file.
@@ -52,35 +53,5 @@ func writeBundle(file string, roots []string, root *x509.Certificate, log *slog.
 		bundle = append(bytes.TrimRight(bundle, "\r\n"), '\n')
 		bundle = append(bytes.TrimLeft(bundle, "\n"), ours...)
 	}
-	if have, err := os.ReadFile(file); err == nil && bytes.Equal(have, bundle) {
-		return used, nil
-	}
-	return used, writeFile(file, 0o644, bundle)
-}
-
-// writeFile puts a whole file in place of an older one, or leaves that as it was.
-func writeFile(file string, perm fs.FileMode, data []byte) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = tmp.Close()
-			_ = os.Remove(tmp.Name())
-		}
-	}()
-	if err = tmp.Chmod(perm); err != nil {
-		return err
-	}
-	if _, err = tmp.Write(data); err != nil {
-		return err
-	}
-	if err = tmp.Sync(); err != nil {
-		return err
-	}
-	if err = tmp.Close(); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), file)
+	return used, durable.Keep(file, bundle, 0o644)
 }

@@ -15,6 +15,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"lazulite.dev/emulator/durable"
 )
 
 // The driver that simulated devices have: the one of October 2018.
@@ -143,31 +145,10 @@ func (s *Simulation) show(group []GPU) (*Stub, error) {
 	}
 	stub := &Stub{Library: filepath.Join(folder, stubLibrary), SMI: filepath.Join(folder, stubSMI),
 		Table: filepath.Join(dir, hex.EncodeToString(sha256Of(b.String()))[:16]+".gpus")}
-	return stub, writeOnce(stub.Table, b.Bytes(), 0o644)
-}
-
-// writeOnce leaves a whole file that is there as it is: a container may have it mounted.
-func writeOnce(path string, data []byte, mode fs.FileMode) error {
-	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
-		return nil
-	}
-	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+		return nil, err
 	}
-	temp, err := os.CreateTemp(dir, ".new-*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(temp.Name()) }()
-	_, err = temp.Write(data)
-	if err == nil {
-		err = temp.Chmod(mode)
-	}
-	if err := errors.Join(err, temp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(temp.Name(), path)
+	return stub, durable.Keep(stub.Table, b.Bytes(), 0o644)
 }
 
 const (
@@ -234,7 +215,10 @@ func BuildStub(ctx context.Context, cache string) (folder string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if err := writeOnce(filepath.Join(folder, stubSMI), smi, 0o755); err != nil {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return "", err
+	}
+	if err := durable.Keep(filepath.Join(folder, stubSMI), smi, 0o755); err != nil {
 		return "", err
 	}
 	if err := os.Chmod(library, 0o755); err != nil {

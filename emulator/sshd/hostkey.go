@@ -10,10 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"lazulite.dev/emulator/durable"
 )
 
 // hostKeys reads the file's keys or makes one of each kind and keeps them there.
@@ -32,7 +33,7 @@ func hostKeys(file string) ([]gossh.Signer, error) {
 		return nil, err
 	}
 	if file != "" {
-		if err := keepSecret(file, data); err != nil {
+		if err := durable.WriteFile(file, data, 0o600); err != nil {
 			return nil, fmt.Errorf("sshd: host keys: %w", err)
 		}
 	}
@@ -99,21 +100,4 @@ func parseHostKeys(file string, data []byte) ([]gossh.Signer, error) {
 		return nil, fmt.Errorf("sshd: %s holds no host key", file)
 	}
 	return out, nil
-}
-
-// keepSecret puts the whole file in place or none.
-func keepSecret(file string, data []byte) error {
-	temp, err := os.CreateTemp(filepath.Dir(file), ".hostkey-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temp.Name())
-	_, err = temp.Write(data)
-	if err == nil {
-		err = temp.Sync()
-	}
-	if err := errors.Join(err, temp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(temp.Name(), file)
 }

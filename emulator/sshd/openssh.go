@@ -6,12 +6,11 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"lazulite.dev/emulator/durable"
 	"lazulite.dev/emulator/engine"
 )
 
@@ -73,7 +72,7 @@ func (o OpenSSH) SetUp(ctx context.Context, container engine.Execer) (Host, erro
 	slices.Sort(kinds)
 	for _, kind := range kinds {
 		file := o.HostKeyFile + "-" + kind
-		if err := writeOnce(file, private[kind]); err != nil {
+		if err := durable.Keep(file, private[kind], 0o600); err != nil {
 			return Host{}, err
 		}
 		args = append(args, "-h", file)
@@ -112,12 +111,4 @@ func (o OpenSSH) SetUp(ctx context.Context, container engine.Execer) (Host, erro
 		return Host{}, fmt.Errorf("sshd: setting up a machine's logins: exit status %d: %s", exit.Code, strings.TrimSpace(said.String()))
 	}
 	return Host{Keys: lines, Release: release.String()}, nil
-}
-
-// writeOnce keeps a secret in a file, if it isn't there.
-func writeOnce(file string, data []byte) error {
-	if had, err := os.ReadFile(file); err == nil && bytes.Equal(had, data) {
-		return nil
-	}
-	return os.WriteFile(filepath.Clean(file), data, 0o600)
 }

@@ -117,7 +117,9 @@ func (f *Fake) enter(ctx context.Context, v arm.View, old, next *arm.Resource, p
 		if p.Spec != nil && p.Spec.IPAddress != nil {
 			a.IP = p.Spec.IPAddress.IP
 		} else {
-			a.IP = f.newAddress(taken)
+			if a.IP, err = f.newAddress(ctx, taken, a.Ports); err != nil {
+				return err
+			}
 		}
 		if a.FQDN = ""; a.DNSNameLabel != "" {
 			a.FQDN = a.DNSNameLabel + "." + place.Name + ".azurecontainer.io"

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -73,19 +74,28 @@ func TestGroupOfTwo(t *testing.T) {
 	if got := s.read(share + "/host"); !strings.HasPrefix(got, "wk-caas-") {
 		t.Errorf("hostname in the share: %q", got)
 	}
-	c, err := s.fake.Dial(t.Context(), "pair-of-two.westus.azurecontainer.io", "8000")
-	if err != nil {
-		t.Fatal(err)
-	}
-	fmt.Fprint(c, "GET /page HTTP/1.0\r\n\r\n")
-	r, err := http.ReadResponse(bufio.NewReader(c), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	page, _ := io.ReadAll(r.Body)
-	c.Close()
-	if string(page) != "shared\n" {
-		t.Errorf("from outside: %q", page)
+	// By its name through the front, and by its address without it.
+	ip := s.show("pair", "properties.ipAddress.ip")
+	for where, dial := range map[string]func() (net.Conn, error){
+		"name": func() (net.Conn, error) {
+			return s.fake.Dial(t.Context(), "pair-of-two.westus.azurecontainer.io", "8000")
+		},
+		"address": func() (net.Conn, error) { return net.Dial("tcp", ip+":8000") },
+	} {
+		c, err := dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(c, "GET /page HTTP/1.0\r\n\r\n")
+		r, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, _ := io.ReadAll(r.Body)
+		c.Close()
+		if string(page) != "shared\n" {
+			t.Errorf("by its %s: %q", where, page)
+		}
 	}
 	if n := len(s.containersOf("pair")); n != 3 {
 		t.Errorf("%d containers", n)
@@ -101,6 +111,9 @@ func TestGroupOfTwo(t *testing.T) {
 	}
 	if left := s.containersOf("pair"); len(left) > 0 {
 		t.Errorf("left: %q", left)
+	}
+	if direct(ip, "8000") {
+		t.Errorf("something listens at the address of a group that is gone")
 	}
 }
 

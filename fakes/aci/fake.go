@@ -11,8 +11,10 @@
 // containers are taken over as they run, and where they can't be they count as
 // killed, and the restart policy decides.
 //
-// An address is one of 198.18.0.0/15, which no network routes: it, and the
-// DNS label's name, lead to the group through the front alone (Dial). On the
+// An address is one of this host's loopback, at which a relay leads to the group's
+// ports; where the host does not allow that (ports below 1024 are root's, other
+// systems than Linux have 127.0.0.1 alone), it is one of 198.18.0.0/15, which no
+// network routes. That, and the DNS label's name, lead to the group through the front (Dial). On the
 // process engine an image is this host where engine.HostImages says so, its ports are
 // the host's, and volumes can't be mounted: what can't be done is refused, and
 // the group's events say why.
@@ -85,8 +87,8 @@ type Fake struct {
 
 	mu       sync.Mutex // also of cfg.Rand
 	closed   bool
-	pods     map[string]*pod // by id
-	ports    map[int]string  // of this host that a group of the process engine has, by pod id
+	pods     map[string]*pod  // by id
+	places   map[place]string // of this host that groups of the process engine have, by pod id
 	sessions map[string]*session
 	attended sync.WaitGroup // sessions that are connected
 }
@@ -111,7 +113,7 @@ func New(cfg Config) *Fake {
 	if cfg.Network == nil {
 		cfg.Network = func(context.Context) ([]string, []engine.Mount, error) { return nil, nil, nil }
 	}
-	f := &Fake{cfg: cfg, pods: map[string]*pod{}, ports: map[int]string{}, sessions: map[string]*session{}}
+	f := &Fake{cfg: cfg, pods: map[string]*pod{}, places: map[place]string{}, sessions: map[string]*session{}}
 	// As kubelet does, a probe takes any certificate, and a connection of its own.
 	f.prober = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	f.life, f.endLife = context.WithCancel(context.Background())
@@ -217,18 +219,6 @@ func (f *Fake) newID() string {
 	defer f.mu.Unlock()
 	a, b := f.cfg.Rand.Uint64(), f.cfg.Rand.Uint64()
 	return fmt.Sprintf("%08x-%04x-4%03x-%04x-%012x", a>>32, a>>16&0xffff, a&0xfff, 0x8000|b>>48&0x3fff, b&0xffffffffffff)
-}
-
-// newAddress is one of 198.18.0.0/15 that no group has.
-func (f *Fake) newAddress(taken map[string]bool) string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for {
-		n := f.cfg.Rand.Uint32()
-		if a := fmt.Sprintf("198.%d.%d.%d", 18+n>>16&1, n>>8&0xff, 1+n%254); !taken[a] {
-			return a
-		}
-	}
 }
 
 // hex is random digits.

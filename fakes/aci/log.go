@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"lazulite.dev/emulator/arm"
+	"lazulite.dev/emulator/durable"
 	"lazulite.dev/emulator/engine"
 )
 
@@ -124,7 +125,7 @@ func (m *member) putAway(ctx context.Context, c engine.Container) {
 	p := m.pod
 	errs := []error{os.MkdirAll(filepath.Join(p.dir, "logs"), 0o700)}
 	for _, timed := range []bool{false, true} {
-		errs = append(errs, keep(p.logFile(m.item.Name, timed), func(w io.Writer) error { return copyLog(ctx, c, w, timed) }))
+		errs = append(errs, durable.Replace(p.logFile(m.item.Name, timed), 0o600, func(w io.Writer) error { return copyLog(ctx, c, w, timed) }))
 	}
 	p.mu.Lock()
 	m.container = nil
@@ -137,18 +138,6 @@ func (m *member) putAway(ctx context.Context, c engine.Container) {
 	if !suspended {
 		m.change(func(f *memberFile) { f.Launched = false })
 	}
-}
-
-// keep writes a file whole, or leaves the one that was there.
-func keep(name string, write func(io.Writer) error) error {
-	file, err := os.OpenFile(name+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(write(file), file.Close()); err != nil {
-		return errors.Join(err, os.Remove(name+".new"))
-	}
-	return os.Rename(name+".new", name)
 }
 
 // lastLines cuts all but the last n lines off; n below zero is all.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,9 +16,18 @@ import (
 const (
 	// Domain is what all DNS labels are below, with their region between.
 	Domain = "azurecontainer.io"
-	// Addresses are all that groups get.
-	Addresses = "198.18.0.0/15"
+	// Addresses are this host's own, at which whoever is on it reaches a group's ports.
+	Addresses = "127.128.0.0/10"
+	// Unrouted are addresses that lead to groups by way of Dial alone: what a group
+	// gets where the host does not let it listen at its ports.
+	Unrouted = "198.18.0.0/15"
 )
+
+// block is Addresses.
+const block engine.LoopbackBlock = 128
+
+// udp is the protocol that no port is reached by.
+const udp = "UDP"
 
 // Errors of Dial.
 var (
@@ -32,20 +42,29 @@ func (f *Fake) Dial(ctx context.Context, host, port string) (net.Conn, error) {
 		return nil, err
 	}
 	for _, p := range f.all() {
-		if !p.answersTo(host) {
-			continue
+		if p.answersTo(host) {
+			return p.connect(ctx, n)
 		}
-		addr, err := p.addr(ctx, n, true)
-		if err != nil {
-			return nil, err
-		}
-		c, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
-		if err != nil {
-			return nil, fmt.Errorf("%w: port %d of %s: %w", ErrClosed, n, host, err)
-		}
-		return c, nil
 	}
 	return nil, fmt.Errorf("%w: %s", ErrNoGroup, host)
+}
+
+// connect opens a connection to a port of the group's address.
+func (p *pod) connect(ctx context.Context, n int) (net.Conn, error) {
+	addr, err := p.addr(ctx, n, true)
+	if err != nil {
+		return nil, err
+	}
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%w: port %d of %s: %w", ErrClosed, n, p.file.Order.Name, err)
+	}
+	return c, nil
+}
+
+// opens says whether an address has a port.
+func (a *ipAddress) opens(n int) bool {
+	return slices.ContainsFunc(a.Ports, func(x port) bool { return x.Port == n && x.Protocol != udp })
 }
 
 func (p *pod) answersTo(host string) bool {
@@ -63,12 +82,7 @@ func (p *pod) answersTo(host string) bool {
 func (p *pod) addr(ctx context.Context, n int, outside bool) (string, error) {
 	p.mu.Lock()
 	spec := p.file.Order.Spec
-	exposed := !outside
-	if outside {
-		for _, x := range spec.IPAddress.Ports {
-			exposed = exposed || x.Port == n && x.Protocol != "UDP"
-		}
-	}
+	exposed := !outside || spec.IPAddress.opens(n)
 	holder := p.sandbox
 	serves := false
 	for _, m := range p.members {
@@ -81,13 +95,13 @@ func (p *pod) addr(ctx context.Context, n int, outside bool) (string, error) {
 			holder = m.container
 		}
 	}
-	moved, isMoved := p.ports[n]
+	at, isMoved := p.places[n]
 	p.mu.Unlock()
 	switch {
 	case !exposed || outside && !serves:
 		return "", fmt.Errorf("%w: port %d is not open", ErrClosed, n)
 	case isMoved:
-		return net.JoinHostPort("127.0.0.1", strconv.Itoa(moved)), nil
+		return at.dialled(), nil
 	case holder == nil:
 		return "", fmt.Errorf("%w: the group does not run", ErrClosed)
 	}
@@ -95,74 +109,92 @@ func (p *pod) addr(ctx context.Context, n int, outside bool) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("%w: the engine's containers have no addresses", ErrClosed)
 	}
-	return a.Addr(ctx, n)
+	// The engine's answer is the same for as long as the container runs.
+	key := reached{holder.ID(), n}
+	p.mu.Lock()
+	addr := p.reached[key]
+	p.mu.Unlock()
+	if addr != "" {
+		return addr, nil
+	}
+	addr, err := a.Addr(ctx, n)
+	if err != nil {
+		return "", err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reached == nil {
+		p.reached = map[reached]string{}
+	}
+	p.reached[key] = addr
+	return addr, nil
 }
 
-// takePorts books a container's ports of this host, where containers are its
-// processes. What listens where it is told gets others in place of taken ones.
-func (p *pod) takePorts(c *containerItem, moves bool) (moved map[int]int, err error) {
-	f := p.fake
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	moved = map[int]int{}
-	for _, x := range c.Properties.Ports {
-		if x.Protocol == "UDP" {
+// reached is a port of one of the engine's containers.
+type reached struct {
+	container string
+	port      int
+}
+
+// newAddress is one that no group has: of this host, if its ports can be listened
+// at there, else one that leads to the group by way of Dial alone.
+func (f *Fake) newAddress(ctx context.Context, taken map[string]bool, ports []port) (string, error) {
+	draw := func(own bool) (a string) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for a == "" || taken[a] {
+			if own {
+				a = engine.DrawLoopback(f.cfg.Rand, block)
+			} else {
+				n := f.cfg.Rand.Uint32()
+				a = fmt.Sprintf("198.%d.%d.%d", 18+n>>16&1, n>>8&0xff, 1+n%254)
+			}
+		}
+		return a
+	}
+	_, address, err := engine.Settle(ctx, true, draw, func(_ context.Context, a string) (none struct{}, err error) {
+		for _, x := range ports {
+			if isOwn(a) && x.Protocol != udp && err == nil {
+				err = place{a, x.Port}.try()
+			}
+		}
+		return none, err
+	})
+	return address, err
+}
+
+// isOwn says whether an address is of this host.
+func isOwn(address string) bool { return strings.HasPrefix(address, "127.") }
+
+// expose listens at the group's address, where that is of this host. Processes of
+// the host listen there by themselves.
+func (p *pod) expose(ctx context.Context) error {
+	e, err := p.fake.engine(ctx)
+	a := p.file.Order.Spec.IPAddress
+	if err != nil || onHost(e) || a == nil || !isOwn(a.IP) {
+		return err
+	}
+	for _, x := range a.Ports {
+		if x.Protocol == udp {
 			continue
 		}
-		to := x.Port
-		if holder, taken := f.ports[to]; taken && holder != p.id || !taken && !free(to) {
-			if !moves {
-				return nil, fmt.Errorf("%w: port %d of this host is taken, and containers are processes of this host here: run lazulite with Docker for groups that have one port", engine.ErrInvalid, to)
-			}
-			if to, err = freePort(); err != nil {
-				return nil, err
-			}
+		r, err := engine.OpenRelay(p.fake.life, engine.RelayConfig{Listen: net.JoinHostPort(a.IP, strconv.Itoa(x.Port)), Dial: func(ctx context.Context) (net.Conn, error) { return p.connect(ctx, x.Port) }})
+		if err != nil {
+			p.fake.cfg.Logger.Warn("a container group's port is reached by the proxy alone", "group", p.file.Order.Name, "address", a.IP, "port", x.Port, "error", err)
+			continue
 		}
-		f.ports[to] = p.id
-		p.mu.Lock()
-		if p.ports == nil {
-			p.ports = map[int]int{}
-		}
-		if old, had := p.ports[x.Port]; had && moves {
-			to = old // the same as before a restart
-		}
-		p.ports[x.Port] = to
-		p.mu.Unlock()
-		if moves || to != x.Port {
-			moved[x.Port] = to
-		}
+		p.relays = append(p.relays, r)
 	}
-	return moved, nil
+	return nil
 }
 
-func (f *Fake) releasePorts(pod string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for n, holder := range f.ports {
-		if holder == pod {
-			delete(f.ports, n)
-		}
+// conceal ends what expose began.
+func (p *pod) conceal(ctx context.Context) (err error) {
+	for _, r := range p.relays {
+		err = errors.Join(err, r.Close(ctx))
 	}
-}
-
-// free says whether a port of this host can be listened at. One below 1024 that
-// may not be is the container's own trouble.
-func free(n int) bool {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(n)))
-	if err != nil {
-		return n < 1024 && strings.Contains(err.Error(), "permission denied")
-	}
-	_ = l.Close()
-	return true
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	p.relays = nil
+	return err
 }
 
 // matchesServer says whether an image is of a registry.

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 
 	"lazulite.dev/emulator/arm"
+	"lazulite.dev/emulator/durable"
 	"lazulite.dev/emulator/engine"
 )
 
@@ -49,14 +51,16 @@ type pod struct {
 	id   string
 	dir  string
 
-	change sync.Mutex // one begin or end at a time
+	change sync.Mutex      // one begin or end at a time
+	relays []*engine.Relay // at the group's address; of the life's goroutine alone
 
 	mu      sync.Mutex // of all below
 	file    podFile
 	wake    func()
 	members []*member
 	sandbox engine.Container
-	ports   map[int]int // of the process engine: where a port is of this host
+	places  map[int]place      // of the process engine: where a port is of this host
+	reached map[reached]string // host:port, as the engine said
 	end     ending
 	cancel  context.CancelFunc
 	done    chan struct{} // closed when nothing runs; nil before the first life
@@ -348,11 +352,7 @@ func (p *pod) save(change func(*podFile)) error {
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		return err
 	}
-	name := filepath.Join(p.dir, "group.json")
-	if err := os.WriteFile(name+".new", data, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(name+".new", name)
+	return durable.Replace(filepath.Join(p.dir, "group.json"), 0o600, func(w io.Writer) error { _, err := w.Write(data); return err })
 }
 
 // fail says that the group can't be provisioned.

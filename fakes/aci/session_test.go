@@ -155,17 +155,19 @@ func TestAttach(t *testing.T) {
 // A group is reached by its name and by its address, at the ports of its address alone.
 func TestDial(t *testing.T) {
 	s := newService(t, "process", t.TempDir(), func(c *aci.Config) {
-		c.Images = []engine.HostImage{{Match: "server", Command: []string{"/bin/sh", "-c", `exec python3 -u -m http.server ${LAZULITE_PORT_18091:-18091} --bind 127.0.0.1`}, MovesPorts: true}}
+		c.Images = []engine.HostImage{{Match: "server", Command: []string{"/bin/sh", "-c", `exec python3 -u -m http.server ${LAZULITE_LISTEN_18091##*:} --bind ${LAZULITE_LISTEN_18091%:*}`}, MovesPorts: true}}
 	})
 	serve := func(label string) string {
 		return `{"location":"westus","properties":{"osType":"Linux","ipAddress":{"type":"Public","dnsNameLabel":"` + label + `","ports":[{"port":18091}]},"containers":[{"name":"main","properties":{"image":"server","ports":[{"port":18091},{"port":18092}],` +
 			`"readinessProbe":{"httpGet":{"port":18091},"periodSeconds":1},"resources":{"requests":{"cpu":1,"memoryInGB":1}}}}]}}`
 	}
-	// Both have one port, and what runs in them listens where it is told.
+	// Both have one port, and what runs in them listens where it is told: each at its own address.
 	for _, label := range []string{"first", "second"} {
 		if end := s.create(label, serve(label)); end != "Succeeded" {
 			t.Fatal(end)
 		}
+		ip := s.show(label, "properties.ipAddress.ip")
+		s.until("it listens at "+ip, func() bool { return direct(ip, "18091") })
 		for _, host := range []string{label + ".westus.azurecontainer.io", s.show(label, "properties.ipAddress.ip")} {
 			client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
 				name, port, _ := net.SplitHostPort(addr)
@@ -195,4 +197,36 @@ func TestDial(t *testing.T) {
 	if got := s.show("third", first+"currentState.detailStatus"); !strings.Contains(got, "port 18091 of this host is taken") {
 		t.Errorf("why: %q", got)
 	}
+	for _, name := range []string{"first", "second"} {
+		s.do("DELETE "+groups+name, "")
+	}
+	// With its port taken at all addresses of this host, a group is reached by way of Dial.
+	l, err := net.Listen("tcp4", "0.0.0.0:18091")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if end := s.create("fourth", serve("fourth")); end != "Succeeded" {
+		t.Fatal(end)
+	}
+	ip := s.show("fourth", "properties.ipAddress.ip")
+	if !strings.HasPrefix(ip, "198.1") {
+		t.Errorf("its address: %s", ip)
+	}
+	s.until("an answer", func() bool {
+		c, err := s.fake.Dial(t.Context(), ip, "18091")
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}
+
+// direct says whether something listens at a port of an address of this host's own.
+func direct(ip, port string) bool {
+	c, err := net.Dial("tcp", net.JoinHostPort(ip, port))
+	if err == nil {
+		c.Close()
+	}
+	return err == nil && strings.HasPrefix(ip, "127.")
 }

@@ -111,6 +111,7 @@ func (m *member) start(ctx context.Context) (engine.Container, error) {
 	now := p.fake.cfg.Clock.Now()
 	p.mu.Lock()
 	m.container = c
+	p.reached = nil
 	m.file.View.Events = note(m.file.View.Events, now, normal, "Created", "Created container")
 	p.mu.Unlock()
 	return c, nil
@@ -176,7 +177,7 @@ func (m *member) hostSpec(spec *engine.Spec) error {
 	spec.Env = append(spec.Env, "HOME="+home, "TMPDIR="+filepath.Join(home, "tmp"), "HOSTNAME="+m.pod.file.Hostname, "CUDA_VISIBLE_DEVICES=")
 	moved, err := m.pod.takePorts(m.item, row.MovesPorts)
 	for port, to := range moved {
-		spec.Env = append(spec.Env, fmt.Sprintf("LAZULITE_PORT_%d=%d", port, to))
+		spec.Env = append(spec.Env, fmt.Sprintf("LAZULITE_LISTEN_%d=%s", port, to))
 	}
 	return err
 }
@@ -207,6 +208,9 @@ func (p *pod) prepare(ctx context.Context) bool {
 	err := p.makeVolumes(ctx)
 	if err == nil {
 		err = p.makeSandbox(ctx)
+	}
+	if err == nil {
+		err = p.expose(ctx)
 	}
 	switch {
 	case err == nil:
@@ -256,10 +260,11 @@ func (p *pod) takeDown(ctx context.Context) error {
 	p.sandbox = nil
 	p.mu.Unlock()
 	p.fake.releasePorts(p.id)
+	err := p.conceal(ctx)
 	if sandbox == nil {
-		return nil
+		return err
 	}
-	return sandbox.Remove(ctx)
+	return errors.Join(err, sandbox.Remove(ctx))
 }
 
 // allPorts are those that the host must reach: the containers' and their probes'.
@@ -267,7 +272,7 @@ func (p *pod) allPorts() []int {
 	seen := map[int]bool{}
 	p.file.Order.Spec.every(func(c *containerItem, _ bool) {
 		for _, x := range c.Properties.Ports {
-			if x.Protocol != "UDP" {
+			if x.Protocol != udp {
 				seen[x.Port] = true
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 
+	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/sshd"
 )
 
@@ -19,7 +20,7 @@ func (m *machine) listen(ctx context.Context, open opener) (server, error) {
 	avoid := m.kept
 	m.mu.Unlock()
 	draw := func(own bool) sshd.Place { return m.fake.candidate(own, avoid) }
-	server, place, err := sshd.Settle(ctx, m.fake.cfg.HighPorts, draw, func(ctx context.Context, p sshd.Place) (server, error) { return open(ctx, p.String()) })
+	server, place, err := engine.Settle(ctx, !m.fake.cfg.HighPorts, draw, func(ctx context.Context, p sshd.Place) (server, error) { return open(ctx, p.String()) })
 	if err != nil {
 		return nil, err
 	}

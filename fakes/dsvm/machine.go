@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"lazulite.dev/emulator/durable"
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/hardware"
 	"lazulite.dev/emulator/sshd"
@@ -113,23 +114,10 @@ func writeJSON(file string, v any) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(file)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return err
 	}
-	temp, err := os.CreateTemp(dir, ".json-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temp.Name())
-	_, err = temp.Write(data)
-	if err == nil {
-		err = temp.Sync()
-	}
-	if err := errors.Join(err, temp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(temp.Name(), file)
+	return durable.WriteFile(file, data, 0o600)
 }
 
 // start brings it up, if it isn't, and returns once it has logged in to itself.

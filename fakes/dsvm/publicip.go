@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"lazulite.dev/emulator/arm"
+	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/hardware"
 	"lazulite.dev/emulator/sshd"
 )
@@ -134,7 +135,7 @@ func (f *Fake) reserve(ctx context.Context, v arm.View, of arm.ID) (address stri
 		return "", 0, err
 	}
 	draw := func(own bool) sshd.Place { return f.candidate(own, taken) }
-	l, place, err := sshd.Settle(ctx, f.cfg.HighPorts, draw, func(ctx context.Context, p sshd.Place) (net.Listener, error) {
+	l, place, err := engine.Settle(ctx, !f.cfg.HighPorts, draw, func(ctx context.Context, p sshd.Place) (net.Listener, error) {
 		return (&net.ListenConfig{}).Listen(ctx, "tcp", p.String())
 	})
 	if err != nil {

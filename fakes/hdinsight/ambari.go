@@ -15,14 +15,14 @@ import (
 type ambari struct {
 	base    string // URL of the cluster
 	cluster *cluster.Cluster
-	active  bool // YARN answers
+	active  bool // YARN answers, or Spark's own master
 }
 
 type object = map[string]any
 
 // serveAmbari is /api/v1.
 func (f *Fake) serveAmbari(w http.ResponseWriter, r *http.Request, c *cluster.Cluster, rest string) {
-	a := ambari{base: "https://" + r.Host + "/api/v1/clusters/" + c.Spec().Name, cluster: c, active: f.yarnAnswers(r.Context(), c)}
+	a := ambari{base: "https://" + r.Host + "/api/v1/clusters/" + c.Spec().Name, cluster: c, active: f.answers(r.Context(), c)}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		ambariError(w, http.StatusMethodNotAllowed, "Method Not Allowed")
 		return
@@ -46,7 +46,7 @@ func ambariError(w http.ResponseWriter, status int, message string) {
 	_ = json.NewEncoder(w).Encode(object{"status": status, "message": message})
 }
 
-func (f *Fake) yarnAnswers(ctx context.Context, c *cluster.Cluster) bool {
+func (f *Fake) answers(ctx context.Context, c *cluster.Cluster) bool {
 	_, err := c.Active(ctx)
 	return err == nil
 }
@@ -61,6 +61,9 @@ type component struct {
 func (a ambari) services() map[string][]component {
 	if !a.cluster.Spec().Hadoop {
 		return nil
+	}
+	if a.active && !a.cluster.HasYARN() {
+		return map[string][]component{"SPARK2": {{"SPARK2_CLIENT", cluster.Head}}}
 	}
 	return map[string][]component{
 		"YARN":   {{"RESOURCEMANAGER", cluster.Head}, {"NODEMANAGER", cluster.Worker}, {"YARN_CLIENT", cluster.Head}},

@@ -93,7 +93,11 @@ func admitted(c *cluster.Cluster, r *http.Request) bool {
 // serveYARN passes on to the resource manager's own web services and pages.
 func (f *Fake) serveYARN(w http.ResponseWriter, r *http.Request, c *cluster.Cluster, rest string) {
 	base, err := c.ResourceManager(r.Context())
-	if err != nil {
+	if lacking, ok := unavailable(err); ok {
+		// It will not be there by waiting.
+		http.Error(w, "The service is not available: "+lacking.Error(), http.StatusNotFound)
+		return
+	} else if err != nil {
 		badGateway(w, err)
 		return
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/onsi/ginkgo/v2"
 
@@ -23,9 +22,10 @@ var (
 	cfg = conformance.NewConfig()
 	_   = conformance.Describe(&cfg)
 	_   = ginkgo.BeforeSuite(func() {
-		cfg.Endpoint, cfg.Subscription = os.Getenv("STRANGER_ENDPOINT"), "99999999-2222-4333-8444-555555555555"
-		cfg.Token = func(context.Context, string) (string, error) { return "head.claims.signature", nil }
-		cfg.Budget.Operation = 100 * time.Millisecond
+		var err error
+		if cfg, err = conformance.Load(""); err != nil {
+			ginkgo.Fail(err.Error())
+		}
 		cfg.Results = os.Stderr
 	})
 )

@@ -63,6 +63,9 @@ type Config struct {
 	// StandIn names the image that a machine takes for a base image which it does
 	// not have (the SDK's own can't be had everywhere); nil: none stands in for another.
 	StandIn func(image string) (standIn string, ok bool)
+	// Spark is the SPARK_HOME that runs of PySpark take on machines which have none
+	// of their own and that folder; nil or empty: none.
+	Spark func() string
 	// RunsPerTarget bounds how many runs one machine has at a time, the others are Queued; 0: no bound.
 	RunsPerTarget int
 	// GiveUp is how long a run and its machine go on without each other or the

@@ -158,7 +158,7 @@ func (m *manager) start(name string, body []byte, before *process) {
 		_, port, _ := net.SplitHostPort(l.Addr().String())
 		_ = l.Close()
 		m.hosts[p.address] = "127.0.0.1:" + port
-		env = append(env, "LAZULITE_PORT_80="+port, "LAZULITE_PORT_443="+port)
+		env = append(env, "LAZULITE_LISTEN_80=127.0.0.1:"+port, "LAZULITE_LISTEN_443=127.0.0.1:"+port)
 	}
 	m.groups[name] = p
 	m.mu.Unlock()

@@ -15,6 +15,7 @@ import (
 	"lazulite.dev/emulator/clock"
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/engine/docker"
+	"lazulite.dev/emulator/engine/enginetest"
 )
 
 func TestExecStreams(t *testing.T) {
@@ -69,46 +70,7 @@ func TestReaderThatHasGone(t *testing.T) {
 }
 
 func TestTerminal(t *testing.T) {
-	c := start(t, open(t, docker.Config{}), engine.Spec{Name: "m"})
-	resize := make(chan [2]uint16)
-	in, typed := io.Pipe()
-	out, screen := io.Pipe()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer screen.Close()
-		x, err := c.(engine.Execer).Exec(t.Context(), engine.Exec{
-			Command: sh(`tty; echo "$TERM"; stty size; trap 'stty size' WINCH; echo ready; while :; do read -r line || continue; echo "got $line"; [ "$line" = end ] && exit 9; done`),
-			Stdin:   in, Stdout: screen, TTY: &engine.TTY{Term: "xterm", Rows: 33, Cols: 101, Resize: resize},
-		})
-		if err != nil || x.Code != 9 {
-			t.Errorf("%+v, %v", x, err)
-		}
-	}()
-	seen := &bytes.Buffer{}
-	until := func(text string) {
-		t.Helper()
-		b := make([]byte, 256)
-		for !strings.Contains(seen.String(), text) {
-			n, err := out.Read(b)
-			seen.Write(b[:n])
-			if err != nil {
-				t.Fatalf("%q never came: %q", text, seen.String())
-			}
-		}
-	}
-	until("ready\r\n")
-	if s := seen.String(); !strings.HasPrefix(s, "/dev/pts/") || !strings.Contains(s, "xterm\r\n33 101\r\n") {
-		t.Errorf("at the start: %q", s)
-	}
-	resize <- [2]uint16{50, 140}
-	_, _ = io.WriteString(typed, "\n")
-	until("50 140\r\n")
-	_, _ = io.WriteString(typed, "end\n")
-	until("got end\r\n")
-	_, _ = io.Copy(io.Discard, out)
-	typed.Close()
-	<-done
+	enginetest.Terminal(t, start(t, open(t, docker.Config{}), engine.Spec{Name: "m"}).(engine.Execer))
 }
 
 func TestTerminalInterrupt(t *testing.T) {

@@ -5,7 +5,7 @@
 //
 // It tests what callers rely on: exit codes and signals, whole logs, Stop with
 // its grace, names, Exec, and that Close leaves nothing. What only one engine
-// can do (environments, terminals, orphans) is tested beside that engine.
+// can do (environments, orphans) is tested beside that engine; Terminal is for those that have terminals.
 package enginetest
 
 import (

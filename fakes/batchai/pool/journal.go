@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"lazulite.dev/emulator/durable"
 )
 
 // journal is the state on disk: lines of JSON, the last of a key counts. What
@@ -50,11 +52,7 @@ func openJournal(path string) (*journal, []entry, error) {
 	for _, e := range live {
 		e.write(&b)
 	}
-	temp := path + ".new"
-	if err := os.WriteFile(temp, b.Bytes(), 0o600); err != nil {
-		return nil, nil, err
-	}
-	if err := os.Rename(temp, path); err != nil {
+	if err := durable.WriteFile(path, b.Bytes(), 0o600); err != nil {
 		return nil, nil, err
 	}
 	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0o600)

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"lazulite.dev/emulator/durable"
 )
 
 // Cluster is one cluster's nodes.
@@ -27,6 +29,8 @@ type Cluster struct {
 	file  clusterFile
 	nodes map[string]*node
 	gone  bool
+	// manager of the jobs; nil: none runs
+	manager manager
 	// configurations as they were last written
 	configurations map[string]map[string]string
 }
@@ -62,23 +66,10 @@ func (c *Cluster) save(change func(*clusterFile)) error {
 
 // writeFile puts a file in the place of another, whole or not at all.
 func writeFile(file string, data []byte, mode os.FileMode) error {
-	dir := filepath.Dir(file)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
-	temp, err := os.CreateTemp(dir, ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temp.Name())
-	_, err = temp.Write(data)
-	if err == nil {
-		err = errors.Join(temp.Chmod(mode), temp.Sync())
-	}
-	if err := errors.Join(err, temp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(temp.Name(), file)
+	return durable.WriteFile(file, data, mode)
 }
 
 // wanted are the nodes of a Spec, by name.

@@ -22,6 +22,15 @@ func (h *hadoop) configure(s Spec) error {
 	if err := h.trust(); err != nil {
 		return err
 	}
+	if h.release.Hadoop == "" {
+		if err := os.MkdirAll(c.storage(), 0o777); err != nil {
+			return err
+		}
+		// Of all users of the nodes, as a storage account is.
+		if err := os.Chmod(c.storage(), 0o777); err != nil {
+			return err
+		}
+	}
 	files := map[string][]byte{"log4j.properties": []byte(log4j), "log4j2.properties": []byte(log4j2)}
 	all := h.configurations(s)
 	for name, values := range all {
@@ -32,6 +41,16 @@ func (h *hadoop) configure(s Spec) error {
 	c.mu.Lock()
 	c.configurations = all
 	c.mu.Unlock()
+	if old, err := filepath.Glob(filepath.Join(c.conf(), "*.xml")); err == nil {
+		for _, file := range old {
+			if files[filepath.Base(file)] == nil {
+				// Of another installation.
+				if err := os.Remove(file); err != nil {
+					return err
+				}
+			}
+		}
+	}
 	for name, data := range files {
 		if err := writeFile(filepath.Join(c.conf(), name), data, 0o644); err != nil {
 			return err
@@ -47,7 +66,8 @@ func (h *hadoop) configure(s Spec) error {
 
 // configurations by name; what a client has given comes over ours.
 func (h *hadoop) configurations(s Spec) map[string]map[string]string {
-	all := map[string]map[string]string{"core-site": h.coreSite(s), "yarn-site": h.yarnSite(), "capacity-scheduler": capacity(), "mapred-site": {}, "spark2-defaults": h.sparkDefaults()}
+	all := map[string]map[string]string{"core-site": h.coreSite(s), "spark2-defaults": h.sparkDefaults()}
+	maps.Copy(all, h.manager.sites(h))
 	for name, values := range s.Sites {
 		if name == "spark-defaults" {
 			name = "spark2-defaults"
@@ -109,6 +129,11 @@ func (h *hadoop) coreSite(s Spec) map[string]string {
 	if h.host {
 		out["hadoop.tmp.dir"] = filepath.Join(h.cluster.shared(), "tmp")
 	}
+	if h.release.Hadoop == "" {
+		out["fs.defaultFS"] = "viewfs://shared/"
+		out["fs.viewfs.mounttable.shared.linkMergeSlash"] = "file://" + h.cluster.storage()
+		return out
+	}
 	for i, a := range s.Storage {
 		if i == 0 {
 			out["fs.defaultFS"] = "wasb://" + a.Container + "@" + a.Account
@@ -118,93 +143,23 @@ func (h *hadoop) coreSite(s Spec) map[string]string {
 	return out
 }
 
-func (h *hadoop) yarnSite() map[string]string {
-	head := "127.0.0.1"
-	if !h.host {
-		head = "hn0-" + short(h.cluster.Spec().Name)
-	}
-	at := func(name string) string { return fmt.Sprintf("%s:%d", head, h.ports[name]) }
-	return map[string]string{
-		"yarn.resourcemanager.hostname":                                                 head,
-		"yarn.resourcemanager.address":                                                  at("client"),
-		"yarn.resourcemanager.scheduler.address":                                        at("scheduler"),
-		"yarn.resourcemanager.resource-tracker.address":                                 at("tracker"),
-		"yarn.resourcemanager.admin.address":                                            at("admin"),
-		"yarn.resourcemanager.webapp.address":                                           at("web"),
-		"yarn.resourcemanager.scheduler.class":                                          "org.apache.hadoop.yarn.server.resourcemanager.scheduler.capacity.CapacityScheduler",
-		"yarn.resourcemanager.recovery.enabled":                                         "true",
-		"yarn.resourcemanager.store.class":                                              "org.apache.hadoop.yarn.server.resourcemanager.recovery.FileSystemRMStateStore",
-		"yarn.resourcemanager.fs.state-store.uri":                                       "file://" + filepath.Join(h.cluster.shared(), "nodes", "hn0", "state"),
-		"yarn.resourcemanager.state-store.max-completed-applications":                   "200",
-		"yarn.am.liveness-monitor.expiry-interval-ms":                                   "120000",
-		"yarn.nm.liveness-monitor.expiry-interval-ms":                                   "60000",
-		"yarn.scheduler.minimum-allocation-mb":                                          "256",
-		"yarn.nodemanager.hostname":                                                     "${lazulite.node}",
-		"yarn.nodemanager.address":                                                      "${lazulite.node}:0",
-		"yarn.nodemanager.localizer.address":                                            "${lazulite.node}:0",
-		"yarn.nodemanager.webapp.address":                                               "${lazulite.node}:0",
-		"yarn.nodemanager.collector-service.address":                                    "${lazulite.node}:0",
-		"yarn.nodemanager.local-dirs":                                                   "${lazulite.disk}/yarn",
-		"yarn.nodemanager.log-dirs":                                                     "${lazulite.disk}/containers",
-		"yarn.nodemanager.resource.memory-mb":                                           "${lazulite.memory}",
-		"yarn.nodemanager.resource.cpu-vcores":                                          "${lazulite.cores}",
-		"yarn.nodemanager.vmem-check-enabled":                                           "false",
-		"yarn.nodemanager.env-whitelist":                                                strings.Join(h.inherited(), ","),
-		"yarn.nodemanager.delete.debug-delay-sec":                                       "0",
-		"yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": "99",
-		"yarn.log-aggregation-enable":                                                   "true",
-		"yarn.nodemanager.remote-app-log-dir":                                           "/app-logs",
-	}
-}
-
-// inherited are the variables that what YARN runs on a node has of it, unless the
-// application has others: by those of the network it reaches Azure's names.
-func (h *hadoop) inherited() []string {
-	out := []string{"JAVA_HOME", "HADOOP_CONF_DIR", "SPARK_HOME", "SPARK_CONF_DIR", "PYSPARK_PYTHON", "SPARK_LOCAL_IP", "PATH", "LANG"}
-	for _, kv := range h.network {
-		if name, _, _ := strings.Cut(kv, "="); !slices.Contains(out, name) {
-			out = append(out, name)
-		}
-	}
-	return out
-}
-
-func capacity() map[string]string {
-	return map[string]string{
-		"yarn.scheduler.capacity.root.queues":                          "default",
-		"yarn.scheduler.capacity.root.default.capacity":                "100",
-		"yarn.scheduler.capacity.root.default.maximum-capacity":        "100",
-		"yarn.scheduler.capacity.maximum-am-resource-percent":          "0.5",
-		"yarn.scheduler.capacity.root.default.acl_submit_applications": "*",
-		"yarn.scheduler.capacity.root.default.acl_administer_queue":    "*",
-	}
-}
-
 func (h *hadoop) sparkDefaults() map[string]string {
 	java := strings.Join(h.java, " ")
 	out := map[string]string{
-		"spark.master":                      "yarn",
 		"spark.submit.deployMode":           "client",
-		"spark.yarn.jars":                   "local:" + filepath.Join(h.release.Home(), "jars", "*"),
-		"spark.yarn.am.memory":              "512m",
 		"spark.driver.defaultJavaOptions":   java,
 		"spark.executor.defaultJavaOptions": java,
-		"spark.yarn.am.extraJavaOptions":    java,
 		"spark.port.maxRetries":             "64",
 		"spark.ui.showConsoleProgress":      "false",
 	}
-	if h.host {
-		// Else driver and executors would speak over an address of the host's network.
-		out["spark.yarn.appMasterEnv.SPARK_LOCAL_IP"] = "127.0.0.1"
-		out["spark.executorEnv.SPARK_LOCAL_IP"] = "127.0.0.1"
-	}
+	maps.Copy(out, h.manager.spark(h))
 	return out
 }
 
 // sparkEnv is what Spark's programs find in the environment of nodes and logins.
 func (h *hadoop) sparkEnv(s Spec) []string {
 	c := h.cluster
-	env := []string{"SPARK_HOME=" + h.release.Home(), "SPARK_CONF_DIR=" + c.conf(), "HADOOP_CONF_DIR=" + c.conf(), "YARN_CONF_DIR=" + c.conf(),
+	env := []string{"SPARK_HOME=" + h.release.Home(), "SPARK_CONF_DIR=" + c.conf(), "HADOOP_CONF_DIR=" + c.conf(),
 		"PYSPARK_PYTHON=python3", "SPARK_SUBMIT_OPTS=" + strings.Join(h.java, " ")}
 	if h.host {
 		env = append(env, "SPARK_LOCAL_IP=127.0.0.1", "HADOOP_USER_NAME="+s.User)
@@ -245,13 +200,20 @@ func (h *hadoop) commands(s Spec) map[string]string {
 	for name, program := range map[string]string{"spark-submit": "spark-submit", "spark-shell": "spark-shell", "spark-sql": "spark-sql",
 		"spark-class": "spark-class", "pyspark": "pyspark", "run-spark-example": "run-example"} {
 		path := ""
+		if alone, ok := h.manager.(standalone); ok && name != "spark-class" && name != "run-spark-example" {
+			path = "master='" + alone.url(h) + "'\n" + forYARN
+		}
 		if name == "pyspark" {
 			// Of a Spark that pip brought, the interpreter of the shell finds the package in the archive alone.
-			path = "export PYTHONPATH=\"$SPARK_HOME/python/lib/pyspark.zip${PYTHONPATH:+:$PYTHONPATH}\"\n"
+			path += "export PYTHONPATH=\"$SPARK_HOME/python/lib/pyspark.zip${PYTHONPATH:+:$PYTHONPATH}\"\n"
 		}
 		out[name] = head + path + "exec \"$SPARK_HOME/bin/" + program + "\" \"$@\"\n"
 	}
-	for _, name := range []string{"hadoop", "hdfs", "yarn"} {
+	programs := []string{"hadoop", "hdfs", "yarn"}
+	if h.release.Hadoop == "" {
+		programs = programs[:2]
+	}
+	for _, name := range programs {
 		out[name] = head + "classpath='" + h.cluster.conf() + ":" + filepath.Join(h.release.jars(), "*") + "'\n" + hadoopScript
 	}
 	return out

@@ -3,12 +3,10 @@ package cluster
 import (
 	"context"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,26 +21,22 @@ import (
 //go:embed supervise.sh
 var superviseScript string
 
-// How long YARN may take to count all nodes.
+// How long the manager may take to count all nodes.
 const registerLimit = 2 * time.Minute
 
-// hadoop is how YARN and Spark run on a cluster's nodes: where they are, what
-// nodes need in their environment, and who is told what.
+// hadoop is how Spark and its manager run on a cluster's nodes: where they are,
+// what nodes need in their environment, and who is told what.
 type hadoop struct {
 	cluster *Cluster
 	host    bool // nodes share this host's files and loopback
-	runs    bool // YARN and Spark do
+	runs    bool // Spark does
 	release Installation
+	manager manager
 	ports   map[string]int
 	network []string // variables by which Azure's names are reached
 	env     []string
 	mounts  []engine.Mount
 	java    []string // options of every Java machine
-}
-
-// defaultPorts are YARN's own, where the head node has an address of its own.
-func defaultPorts() map[string]int {
-	return map[string]int{"web": 8088, "client": 8032, "scheduler": 8030, "tracker": 8031, "admin": 8033}
 }
 
 // hadoop finds out how it is to run, and writes its configuration.
@@ -51,7 +45,7 @@ func (c *Cluster) hadoop(ctx context.Context, s Spec) (*hadoop, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &hadoop{cluster: c, host: kind != "docker", runs: s.Hadoop && kind != "simulated", ports: defaultPorts()}
+	h := &hadoop{cluster: c, host: kind != "docker", runs: s.Hadoop && kind != "simulated"}
 	if network := c.fleet.cfg.Network; network != nil {
 		if h.network, h.mounts, err = network(ctx); err != nil {
 			return nil, err
@@ -61,12 +55,20 @@ func (c *Cluster) hadoop(ctx context.Context, s Spec) (*hadoop, error) {
 	if !h.host {
 		h.env = withDirect(h.env, "hn0-"+short(s.Name))
 	}
+	c.mu.Lock()
+	c.manager = nil
+	c.mu.Unlock()
 	if !h.runs {
 		return h, nil
 	}
 	if h.release, err = FindInstallation(c.fleet.cfg.Spark); err != nil {
 		return nil, err
 	}
+	h.manager = h.release.manager()
+	h.ports = h.manager.ports()
+	c.mu.Lock()
+	c.manager = h.manager
+	c.mu.Unlock()
 	h.mounts = append(slices.Clone(h.mounts), engine.Mount{Source: h.release.Dir, Target: h.release.Dir, ReadOnly: true})
 	if h.host {
 		if err := h.findJava(); err != nil {
@@ -94,7 +96,7 @@ func (h *hadoop) findJava() error {
 	if _, err := exec.LookPath("java"); path == "" && err == nil {
 		return nil
 	}
-	return &Unavailable{"there is no Java on this machine's PATH, which Spark and YARN run on", "apt-get install openjdk-17-jre-headless"}
+	return &Unavailable{"there is no Java on this machine's PATH, which Spark runs on", "apt-get install openjdk-17-jre-headless"}
 }
 
 func value(env []string, name string) string {
@@ -123,7 +125,7 @@ func short(name string) string {
 	return name[:min(len(name), 6)]
 }
 
-// findPorts gives YARN ports of the loopback that are its own from then on, and
+// findPorts gives the manager ports of the loopback that are its own from then on, and
 // others if somebody has taken one.
 func (h *hadoop) findPorts(ctx context.Context) error {
 	c := h.cluster
@@ -131,7 +133,7 @@ func (h *hadoop) findPorts(ctx context.Context) error {
 	_, running := c.nodes["hn0"]
 	ports := c.file.Ports
 	c.mu.Unlock()
-	if len(ports) > 0 && (running || allFree(ctx, ports)) {
+	if sameKeys(ports, h.manager.ports()) && (running || allFree(ctx, ports)) {
 		h.ports = ports
 		return nil
 	}
@@ -142,7 +144,7 @@ func (h *hadoop) findPorts(ctx context.Context) error {
 			_ = l.Close()
 		}
 	}()
-	for name := range defaultPorts() {
+	for name := range h.manager.ports() {
 		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
 			return err
@@ -151,6 +153,10 @@ func (h *hadoop) findPorts(ctx context.Context) error {
 		h.ports[name] = l.Addr().(*net.TCPAddr).Port
 	}
 	return c.save(func(f *clusterFile) { f.Ports = h.ports })
+}
+
+func sameKeys(a, b map[string]int) bool {
+	return slices.Equal(slices.Sorted(maps.Keys(a)), slices.Sorted(maps.Keys(b)))
 }
 
 func allFree(ctx context.Context, ports map[string]int) bool {
@@ -165,6 +171,12 @@ func allFree(ctx context.Context, ports map[string]int) bool {
 }
 
 func (c *Cluster) conf() string { return filepath.Join(c.shared(), "conf") }
+
+// storage is what the nodes' file system begins with where no driver of storage accounts is installed.
+func (c *Cluster) storage() string { return filepath.Join(c.shared(), "storage") }
+
+// managerState is where the head node's server keeps what it must know after a restart.
+func (c *Cluster) managerState() string { return filepath.Join(c.shared(), "nodes", "hn0", "state") }
 
 func (c *Cluster) tools() string { return filepath.Join(c.shared(), "bin") }
 
@@ -200,27 +212,27 @@ for f in "$3"/*; do ln -sf "$f" /usr/bin/; done`
 	return nil
 }
 
-// start has the node's server of YARN run, if it is one that has any.
+// start has the node's server run, if it is one that has any.
 func (h *hadoop) start(ctx context.Context, n *node) error {
 	if !h.runs || n.role == EdgeOf {
 		return nil
 	}
-	name, class, heap := "resourcemanager", "org.apache.hadoop.yarn.server.resourcemanager.ResourceManager", "256m"
-	if n.role == Worker {
-		name, class, heap = "nodemanager", "org.apache.hadoop.yarn.server.nodemanager.NodeManager", "192m"
-	}
-	command := []string{"java", "-Dproc_" + name, "-Xmx" + heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4Stack=true",
-		"--add-opens=java.base/java.lang=ALL-UNNAMED", "--add-opens=java.base/java.util=ALL-UNNAMED"}
-	command = append(command, h.java...)
-	command = append(command, "-Dlazulite.node="+h.address(n), "-Dlazulite.disk="+n.disk(),
-		fmt.Sprintf("-Dlazulite.memory=%d", max(1024, n.limits.Memory>>20*3/4)), fmt.Sprintf("-Dlazulite.cores=%d", max(1, int(n.limits.CPU))),
-		"-cp", h.cluster.conf()+":"+filepath.Join(h.release.jars(), "*"), class)
+	s := h.manager.server(h, n)
 	var said strings.Builder
-	exit, err := n.exec(ctx, engine.Exec{Command: append([]string{"/bin/sh", "-c", superviseScript, "supervise", name, n.disk()}, command...), Dir: n.disk(), Stderr: &said})
+	exit, err := n.exec(ctx, engine.Exec{Command: append([]string{"/bin/sh", "-c", superviseScript, "supervise", s.name, n.disk()}, s.command...),
+		Env: s.env, Dir: n.disk(), Stderr: &said})
 	if err == nil && exit.Code != 0 {
-		err = fmt.Errorf("starting the %s: exit status %d: %s", name, exit.Code, said.String())
+		err = fmt.Errorf("starting the %s: exit status %d: %s", s.name, exit.Code, said.String())
 	}
 	return err
+}
+
+// head is the head node's address among the others.
+func (h *hadoop) head() string {
+	if h.host {
+		return "127.0.0.1"
+	}
+	return "hn0-" + short(h.cluster.Spec().Name)
 }
 
 // address of a node among the others.
@@ -231,7 +243,7 @@ func (h *hadoop) address(n *node) string {
 	return n.host()
 }
 
-// await returns when YARN counts as many nodes as there are workers.
+// await returns when the manager counts as many nodes as there are workers.
 func (h *hadoop) await(ctx context.Context, workers int) error {
 	if !h.runs {
 		return nil
@@ -248,65 +260,68 @@ func (h *hadoop) await(ctx context.Context, workers int) error {
 		case <-t.C:
 		case <-ctx.Done():
 			t.Stop()
-			return fmt.Errorf("cluster: YARN counts %d of %d nodes (%w); its log ends: %s", n, workers, errors.Join(err, ctx.Err()), h.cluster.logTail())
+			return fmt.Errorf("cluster: %d of %d nodes are counted (%w); the log of the head node's server ends: %s", n, workers, errors.Join(err, ctx.Err()), h.logTail())
 		}
 	}
 }
 
-// Active is how many nodes YARN counts; an error says that it does not answer.
-func (c *Cluster) Active(ctx context.Context) (int, error) {
-	base, err := c.ResourceManager(ctx)
-	if err != nil {
-		return 0, err
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/ws/v1/cluster/metrics", nil)
-	if err != nil {
-		return 0, err
-	}
-	a, err := (&http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}).Do(r)
-	if err != nil {
-		return 0, err
-	}
-	defer a.Body.Close()
-	var m struct {
-		ClusterMetrics struct{ ActiveNodes int }
-	}
-	if err := json.NewDecoder(io.LimitReader(a.Body, 1<<20)).Decode(&m); err != nil {
-		return 0, err
-	}
-	return m.ClusterMetrics.ActiveNodes, nil
-}
-
-// ErrNoService says that a cluster has no YARN, or none at the moment.
+// ErrNoService says that a cluster has no YARN and no Spark, or none at the moment.
 var ErrNoService = errors.New("cluster: the service does not run")
 
-// ResourceManager is the URL of YARN's web services, as this host reaches them.
+// Active is how many nodes YARN counts, or Spark's own master; an error says that it does not answer.
+func (c *Cluster) Active(ctx context.Context) (int, error) {
+	base, manager, err := c.web(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return manager.active(ctx, base)
+}
+
+// HasYARN says whether the cluster's jobs run on YARN.
+func (c *Cluster) HasYARN() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.manager.(yarn)
+	return ok
+}
+
+// ResourceManager is the URL of YARN's web services, as this host reaches them;
+// an *Unavailable where the cluster runs without YARN.
 func (c *Cluster) ResourceManager(ctx context.Context) (string, error) {
+	base, manager, err := c.web(ctx)
+	if _, alone := manager.(standalone); alone {
+		return "", &Unavailable{"the cluster has no YARN: its jobs run on Spark's own master", "lazulite spark install"}
+	}
+	return base, err
+}
+
+// web is the URL of the web services of the head node's server.
+func (c *Cluster) web(ctx context.Context) (string, manager, error) {
 	kind, err := c.fleet.engineName(ctx)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	f := c.snapshot()
 	c.mu.Lock()
-	head := c.nodes["hn0"]
+	head, manager, ports := c.nodes["hn0"], c.manager, c.file.Ports
 	c.mu.Unlock()
-	if head == nil || kind == "simulated" || !f.Spec.Hadoop {
-		return "", ErrNoService
+	if head == nil || manager == nil {
+		return "", manager, ErrNoService
 	}
 	if kind != "docker" {
-		return "http://127.0.0.1:" + strconv.Itoa(f.Ports["web"]), nil
+		return "http://127.0.0.1:" + strconv.Itoa(ports["web"]), manager, nil
 	}
 	addresser, ok := head.container.(engine.Addresser)
 	if !ok {
-		return "", ErrNoService
+		return "", manager, ErrNoService
 	}
-	at, err := addresser.Addr(ctx, defaultPorts()["web"])
-	return "http://" + at, err
+	at, err := addresser.Addr(ctx, manager.ports()["web"])
+	return "http://" + at, manager, err
 }
 
-// logTail is the end of the resource manager's log.
-func (c *Cluster) logTail() string {
-	data, err := os.ReadFile(filepath.Join(c.shared(), "nodes", "hn0", "log", "resourcemanager.log"))
+// logTail is the end of the log of the head node's server.
+func (h *hadoop) logTail() string {
+	head := &node{cluster: h.cluster, name: "hn0", role: Head}
+	data, err := os.ReadFile(filepath.Join(head.disk(), "log", h.manager.server(h, head).name+".log"))
 	if err != nil {
 		return err.Error()
 	}

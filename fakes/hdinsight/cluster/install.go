@@ -29,15 +29,15 @@ func azureJars() []string {
 }
 
 // Install gets Apache Spark from PyPI by pip and YARN from Maven's repository
-// by mvn into a folder, whole or not at all. What is there already is kept
-// unless again is set.
+// by mvn into a folder, whole or not at all. Where YARN can't be had it says why
+// to progress, and leaves Spark alone. What is whole already is kept unless again is set.
 func Install(ctx context.Context, dir string, again bool, progress io.Writer) (Installation, error) {
-	if had, err := FindInstallation(dir); err == nil && !again {
+	if had, err := FindInstallation(dir); err == nil && !again && had.Hadoop != "" {
 		return had, nil
 	} else if unavailable := (*Unavailable)(nil); err != nil && !errors.As(err, &unavailable) {
 		return Installation{}, err
 	}
-	for _, tool := range [][2]string{{"python3", "python3 with pip"}, {"mvn", "Maven (on Debian: apt-get install maven)"}, {"java", "a Java 17 (on Debian: apt-get install openjdk-17-jre-headless)"}} {
+	for _, tool := range [][2]string{{"python3", "python3 with pip"}, {"java", "a Java 17 (on Debian: apt-get install openjdk-17-jre-headless)"}} {
 		if _, err := exec.LookPath(tool[0]); err != nil {
 			return Installation{}, fmt.Errorf("cluster: installing Spark takes %s: %w", tool[1], err)
 		}
@@ -54,18 +54,13 @@ func Install(ctx context.Context, dir string, again bool, progress io.Writer) (I
 	if err := i.getSpark(ctx, work, progress); err != nil {
 		return Installation{}, err
 	}
-	if err := i.getYARN(ctx, work, progress); err != nil {
-		return Installation{}, err
-	}
-	for _, pattern := range azureJars() {
-		jars, err := filepath.Glob(filepath.Join(i.jars(), pattern))
-		if err != nil || len(jars) == 0 {
-			return Installation{}, fmt.Errorf("cluster: %s is not among YARN's jars", pattern)
-		}
-		for _, jar := range jars {
-			if err := os.Link(jar, filepath.Join(i.Home(), "jars", filepath.Base(jar))); err != nil {
-				return Installation{}, err
-			}
+	if err := i.getYARN(ctx, work, progress); ctx.Err() != nil {
+		return Installation{}, ctx.Err()
+	} else if err != nil {
+		i.Hadoop = ""
+		_, _ = fmt.Fprintf(progress, "YARN can't be had (%v): clusters will run on Spark's own master, and have no storage accounts as file systems\n", err)
+		if err := os.RemoveAll(filepath.Join(work, "yarn")); err != nil {
+			return Installation{}, err
 		}
 	}
 	data, err := json.Marshal(i)
@@ -104,8 +99,11 @@ func (i *Installation) getSpark(ctx context.Context, work string, progress io.Wr
 	return os.RemoveAll(target)
 }
 
-// getYARN has Maven copy the servers and all that they need.
+// getYARN has Maven copy the servers and all that they need, and gives Spark the driver of storage accounts.
 func (i *Installation) getYARN(ctx context.Context, work string, progress io.Writer) error {
+	if _, err := exec.LookPath("mvn"); err != nil {
+		return fmt.Errorf("it takes Maven (on Debian: apt-get install maven): %w", err)
+	}
 	_, _ = fmt.Fprintln(progress, "getting Hadoop YARN", hadoopVersion, "by mvn")
 	file := filepath.Join(work, "pom.xml")
 	if err := os.WriteFile(file, pom, 0o644); err != nil {
@@ -116,12 +114,26 @@ func (i *Installation) getYARN(ctx context.Context, work string, progress io.Wri
 		"-DexcludeArtifactIds=slf4j-log4j12,log4j", "-DoutputDirectory="+i.jars()); err != nil {
 		return err
 	}
-	return filepath.WalkDir(i.jars(), func(path string, d fs.DirEntry, err error) error {
+	if err := filepath.WalkDir(i.jars(), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		return os.Chmod(path, 0o644)
-	})
+	}); err != nil {
+		return err
+	}
+	for _, pattern := range azureJars() {
+		jars, err := filepath.Glob(filepath.Join(i.jars(), pattern))
+		if err != nil || len(jars) == 0 {
+			return fmt.Errorf("cluster: %s is not among YARN's jars", pattern)
+		}
+		for _, jar := range jars {
+			if err := os.Link(jar, filepath.Join(i.Home(), "jars", filepath.Base(jar))); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func run(ctx context.Context, dir string, progress io.Writer, command ...string) error {

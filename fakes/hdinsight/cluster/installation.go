@@ -9,18 +9,30 @@ import (
 	"path/filepath"
 )
 
-// Installation is Spark and YARN in a folder of this machine, as Install makes it.
+// Installation is Spark, and YARN where that could be had, in a folder of this machine, as Install makes it.
 type Installation struct {
 	Dir    string `json:"-"`
 	Spark  string `json:"spark"`  // version
-	Hadoop string `json:"hadoop"` // version of YARN and of the wasb driver
+	Hadoop string `json:"hadoop"` // version of YARN and of the wasb driver; empty: neither is there
 }
 
 // Home is SPARK_HOME.
 func (i Installation) Home() string { return filepath.Join(i.Dir, "spark") }
 
-// jars is the folder of YARN's class path.
-func (i Installation) jars() string { return filepath.Join(i.Dir, "yarn") }
+// jars is the folder of the class path of YARN and of Hadoop's commands.
+func (i Installation) jars() string {
+	if i.Hadoop == "" {
+		return filepath.Join(i.Home(), "jars")
+	}
+	return filepath.Join(i.Dir, "yarn")
+}
+
+func (i Installation) manager() manager {
+	if i.Hadoop == "" {
+		return standalone{}
+	}
+	return yarn{}
+}
 
 // Unavailable says that a cluster can't run here, and the command that mends it.
 type Unavailable struct{ What, Command string }
@@ -47,7 +59,7 @@ func FindInstallation(dir string) (Installation, error) {
 	if err := json.Unmarshal(data, &i); err != nil {
 		return Installation{}, fmt.Errorf("cluster: %s: %w", dir, err)
 	}
-	if i.Hadoop != hadoopVersion {
+	if i.Spark == "" || i.Hadoop != "" && i.Hadoop != hadoopVersion {
 		missing.What = "Spark on this machine was installed by another lazulite"
 		return Installation{}, missing
 	}

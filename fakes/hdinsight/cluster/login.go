@@ -63,7 +63,7 @@ func (n *node) listen(ctx context.Context, open opener) (door, error) {
 	if p, ok := c.snapshot().Places[n.name]; ok {
 		return open(ctx, sshd.Place(p))
 	}
-	server, at, err := sshd.Settle(ctx, c.fleet.cfg.HighPorts, c.fleet.draw, open)
+	server, at, err := engine.Settle(ctx, !c.fleet.cfg.HighPorts, c.fleet.draw, open)
 	if err != nil {
 		return nil, err
 	}

@@ -46,6 +46,11 @@ func (n *node) home() string { return filepath.Join(n.disk(), "home", n.cluster.
 
 func (n *node) logins() bool { return n.role != Worker }
 
+// memoryForJobs is how many MiB of the node jobs may have.
+func (n *node) memoryForJobs() int64 { return max(1024, n.limits.Memory>>20*3/4) }
+
+func (n *node) coresForJobs() int { return max(1, int(n.limits.CPU)) }
+
 // start makes the node, or takes over the container that an emulator which was
 // killed has left of it, with all that runs in it.
 func (n *node) start(ctx context.Context, h *hadoop) (err error) {
@@ -118,8 +123,8 @@ func (n *node) spec(h *hadoop) engine.Spec {
 		s.Ports = append(s.Ports, sshPort)
 		s.Mounts = append(s.Mounts, engine.Mount{Source: filepath.Join(n.disk(), "home"), Target: "/home"})
 	}
-	if n.role == Head {
-		s.Ports = append(s.Ports, defaultPorts()["web"])
+	if n.role == Head && h.manager != nil {
+		s.Ports = append(s.Ports, h.manager.ports()["web"])
 	}
 	return s
 }

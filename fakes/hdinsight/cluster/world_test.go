@@ -33,8 +33,46 @@ func sparkDir(t *testing.T) string {
 		}
 		dir = filepath.Join(cache, "lazulite", "spark")
 	}
-	if _, err := cluster.FindInstallation(dir); err != nil {
+	if i, err := cluster.FindInstallation(dir); err != nil {
 		t.Skip(err)
+	} else if i.Hadoop == "" {
+		t.Skip("Spark was installed without YARN")
+	}
+	return dir
+}
+
+// sparkAlone is a folder with the Spark of another, and nothing that came with YARN.
+func sparkAlone(t *testing.T, whole string) string {
+	t.Helper()
+	i, err := cluster.FindInstallation(whole)
+	if err != nil {
+		t.Skip(err)
+	}
+	dir := t.TempDir()
+	link := func(from, to string, but func(name string) bool) {
+		if err := os.MkdirAll(to, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := os.ReadDir(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if but(e.Name()) {
+				continue
+			}
+			if err := os.Symlink(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	spark := filepath.Join(dir, "spark")
+	link(i.Home(), spark, func(name string) bool { return name == "jars" })
+	link(filepath.Join(i.Home(), "jars"), filepath.Join(spark, "jars"), func(name string) bool {
+		return strings.HasPrefix(name, "hadoop-azure") || strings.HasPrefix(name, "azure-")
+	})
+	if err := os.WriteFile(filepath.Join(dir, "release.json"), []byte(`{"spark":"`+i.Spark+`"}`), 0o644); err != nil {
+		t.Fatal(err)
 	}
 	return dir
 }

@@ -41,7 +41,7 @@ type output struct {
 type lines struct{ part []byte }
 
 func newOutput() *output {
-	return &output{find: regexp.MustCompile(`\bapplication_\d+_\d+\b`)}
+	return &output{find: regexp.MustCompile(`\b(application_\d+_\d+|app-\d{14}-\d+)\b`)}
 }
 
 func (l *lines) add(b []byte) (fresh []string) {
@@ -104,7 +104,7 @@ func (o *output) say(line string) {
 	o.keep([]string{line})
 }
 
-// application is the id that YARN gave, if it did.
+// application is the id that YARN gave, or Spark's own master, if it did.
 func (o *output) application() *string {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -20,7 +20,7 @@ import spark
 
 READY = "azureml-environment.json"
 # Changes when the way of building does, so that no environment of the old way is taken for one of the new.
-BUILDER = 2
+BUILDER = 3
 PROBE_SECONDS = 25
 CONDA_TOOLS = ("mamba", "micromamba", "conda")
 
@@ -47,14 +47,15 @@ class Environment(object):
         self._python = job.python
         self.home = os.path.expanduser("~/.azureml")
         self.envs = os.path.join(self.home, "envs")
-        self._spark = self._find_spark() if getattr(job, "spark", None) else None
+        self._spark = self._find_spark(job.spark.get("home")) if getattr(job, "spark", None) else None
         self.base = None  # the interpreter that a virtual environment was made with
+        self.notes = []  # what is otherwise than asked for, so that Spark runs it
 
     # -- asking ------------------------------------------------------------
     @staticmethod
-    def _find_spark():
+    def _find_spark(lent):
         """Version of the Spark that runs the script, and whether it has to come with the environment."""
-        home = spark.home(os.environ)
+        home = spark.home(os.environ, lent)
         if home is None:
             return {"version": spark.REQUIREMENT.split("=")[1].split(",")[0], "package": True}
         return {"version": spark.version(home), "package": False}
@@ -91,6 +92,7 @@ class Environment(object):
     def _ready(self):
         try:
             made = jobs.read_json(os.path.join(self.folder(), READY))
+            self.notes = made.get("notes") or []
             return made["python"] if os.access(made["python"], os.X_OK) else None
         except (OSError, ValueError, KeyError):
             return None
@@ -134,7 +136,7 @@ class Environment(object):
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        jobs.write_json(os.path.join(folder, READY), {"python": python, "base": self.base})
+        jobs.write_json(os.path.join(folder, READY), {"python": python, "base": self.base, "notes": self.notes})
         self._log.line("The environment is ready (%.1f seconds)." % (time.time() - started))
         return python
 
@@ -206,7 +208,7 @@ class Environment(object):
         if self._spark:
             wanted = self._of_spark_time(version, wanted)
         if self._spark and self._spark["package"] and not any(re.match(r"pyspark\b", w, re.I) for w in wanted):
-            self._log.line("There is no Spark here apart from Python's packages: installing %s" % spark.REQUIREMENT)
+            self._note("There is no Spark here apart from Python's packages: installing %s" % spark.REQUIREMENT)
             wanted.append(spark.REQUIREMENT)
         if wanted:
             self._install(folder, version, python, wanted, stood)
@@ -226,9 +228,14 @@ class Environment(object):
         if not fitting:
             raise Failed("%s, and none of these is on this machine (there are %s)."
                          % (told, ", ".join(interpreters.dotted(v) for v, _ in have)))
-        if any(packages.admits(bounds, v) for v, _ in have) and not any(packages.admits(bounds, v) for v, _ in fitting):
-            self._log.line("%s, not with the one that is asked for" % told)
+        if bounds and not any(packages.admits(bounds, v) for v, _ in fitting):
+            self._note("%s, not with python%s, which is asked for"
+                       % (told, ",".join(op.replace("==", "=") + v for op, v in bounds)))
         return fitting
+
+    def _note(self, text):
+        self.notes.append(text)
+        self._log.line(text)
 
     def _of_spark_time(self, version, wanted):
         """Takes the pin off azureml's packages of 2018, which none of the Pythons of a Spark of today can install."""
@@ -236,8 +243,8 @@ class Environment(object):
         for line in wanted:
             match = re.match(r"(azureml-[\w-]+)\s*==\s*0\.", line)
             if match and version >= (3, 8):
-                self._log.line("%s can't be installed in Python %s, which Spark %s needs: taking the newest version"
-                               % (line, interpreters.dotted(version), self._spark["version"]))
+                self._note("%s can't be installed in Python %s, which Spark %s needs: taking the newest version"
+                           % (line, interpreters.dotted(version), self._spark["version"]))
                 line = match.group(1)
             out.append(line)
         return out

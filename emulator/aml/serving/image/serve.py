@@ -92,9 +92,8 @@ def secrets(folder):
 
 
 def address(port):
-    """Where to listen: where containers have their host's network, the platform says which port of it stands for theirs."""
-    moved = os.environ.get("LAZULITE_PORT_%d" % port)
-    return "127.0.0.1:" + moved if moved else "0.0.0.0:%d" % port
+    """Where to listen: where containers have their host's network, the platform says which place there stands for their port."""
+    return os.environ.get("LAZULITE_LISTEN_%d" % port) or "0.0.0.0:%d" % port
 
 
 def main():
