@@ -1,18 +1,32 @@
 package main
 
-import "fmt"
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"log"
+	"path/filepath"
+)
 
-// spark has a cluster of HDInsight's measured, with Spark on YARN, where they are installed.
-func spark(r *report) {
-	f := benchmark("./emulator", "BenchmarkSpark", "1x")
-	if f["statement-ms"] == 0 {
+//go:embed spark.py
+var sparkScript string
+
+// sparkRuns measures runs of PySpark on a cluster of processes, beside plain
+// spark-submit of the same script on its head node: in turns, so that what else
+// the machine does falls on both.
+func sparkRuns(r *report, dir string) {
+	e := launch(filepath.Join(dir, "spark"), "--engine", "process")
+	defer e.stop()
+	out, err := e.script(sparkScript)
+	if err != nil {
+		log.Printf("bench: figures of Spark are left out: %v", err)
 		return
 	}
-	beside := func(what, name, aim string) {
-		took, bare := f[name+"-ms"], f[name+"-pipe-ms"]
-		r.add(what, fmt.Sprintf("%.1f ms", took), fmt.Sprintf("%.1f ms (a bare PySpark process, by a pipe)", bare), fmt.Sprintf("%+.1f ms", took-bare), aim)
+	var figures map[string]struct{ Run, Plain float64 }
+	check(json.Unmarshal(out, &figures))
+	for _, mode := range []string{"client", "cluster"} {
+		f := figures[mode]
+		r.add("submit → Completed of a PySpark script on an HDInsight cluster of processes, deploy mode "+mode+", SDK 0.1.68, median of 5",
+			fmt.Sprintf("%.2f s", f.Run), fmt.Sprintf("%.2f s (`spark-submit` of it on the head node)", f.Plain), fmt.Sprintf("+%.2f s", f.Run-f.Plain), "≤ 5 s more")
 	}
-	beside("HDInsight gateway, round trip of a session's statement, Python alone, median of 31", "statement", "-")
-	beside("the same of a statement that is a job of Spark's on YARN", "job", "-")
-	r.add("memory of an idle HDInsight cluster, head + 1 worker, of processes", fmt.Sprintf("%.0f + %.0f MiB", f["head-MiB"], f["worker-MiB"]), "-", "-", "< 1.2 GB")
 }
