@@ -158,7 +158,7 @@ func (e *Emulator) build() error {
 		return err
 	}
 	if e.front, err = front.New(front.Config{Listen: cfg.Listen, Also: cfg.Also, Dir: filepath.Join(e.dir, "tls"),
-		Hosts: e.hosts(), Offline: cfg.Offline, Logger: e.log}); err != nil {
+		Hosts: e.hosts(), Alias: e.alias, Offline: cfg.Offline, Logger: e.log}); err != nil {
 		return err
 	}
 	switch {
