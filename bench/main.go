@@ -34,7 +34,7 @@ import (
 var (
 	binary = flag.String("binary", "bin/lazulite", "the emulator")
 	python = flag.String("python", "", "a Python with azureml 0.1.68; empty: the figures that need it are left out")
-	only   = flag.String("only", "", "a part alone, machines or scoring; empty: all")
+	only   = flag.String("only", "", "a part alone: machines, scoring or spark; empty: all")
 	long   = flag.Duration("for", 2*time.Second, "length of each turn of a throughput measurement")
 	serve  = flag.String("reference-server", "", "internal: serve these bytes on TLS")
 )
@@ -61,6 +61,12 @@ func main() {
 		report.print(os.Stdout)
 		return
 	}
+	if *only == "spark" {
+		sparkRuns(report, dir)
+		livy(report)
+		report.print(os.Stdout)
+		return
+	}
 	start(report, dir)
 	e := launch(filepath.Join(dir, "data"))
 	defer e.stop()
@@ -70,10 +76,12 @@ func main() {
 	writes(report, filepath.Join(dir, "kill"))
 	clusters(report)
 	containerGroups(report)
+	livy(report)
 	if *python != "" {
 		clientRuns(report, e)
 		scoring(report, filepath.Join(dir, "process"))
 		dockerScoring(report, filepath.Join(dir, "docker"))
+		sparkRuns(report, dir)
 	}
 	machines(report, dir)
 	report.print(os.Stdout)

@@ -58,21 +58,9 @@ type scored struct{ URI, Named, Group string }
 
 // deploy has the SDK deploy a model that costs nothing.
 func deploy(e *emulator) (service scored) {
-	e.load()
-	cmd := exec.Command(*python, "-W", "ignore", "-c", scoringScript, strconv.Itoa(os.Getpid()))
-	cmd.Env = os.Environ()
-	for k, v := range e.env {
-		cmd.Env = append(cmd.Env, k+"="+v)
-	}
-	home, err := os.MkdirTemp("", "lazulite-bench-home-")
+	out, err := e.script(scoringScript, strconv.Itoa(os.Getpid()))
 	check(err)
-	defer func() { _ = os.RemoveAll(home) }()
-	cmd.Env = append(cmd.Env, "HOME="+home, "TMPDIR="+home)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	check(err)
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	check(json.Unmarshal([]byte(lines[len(lines)-1]), &service))
+	check(json.Unmarshal(out, &service))
 	return service
 }
 

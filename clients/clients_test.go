@@ -91,18 +91,20 @@ func hostEnv(names ...string) []string {
 	return env
 }
 
+// python runs a script of testdata, with the words that follow its name.
 func python(t *testing.T, c client, script string, change ...func(*emulator.Config)) {
 	t.Helper()
 	bin := c.bin(t)
 	t.Parallel()
 	e := up(t, change...)
-	path, err := filepath.Abs(filepath.Join("testdata", script))
+	words := strings.Fields(script)
+	path, err := filepath.Abs(filepath.Join("testdata", words[0]))
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "python"), path)
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "python"), append([]string{path}, words[1:]...)...)
 	cmd.Dir = t.TempDir() // the SDK leaves files where it runs
 	cmd.Env = environ(t, e, bin)
 	out, err := cmd.CombinedOutput()
@@ -147,3 +149,4 @@ func TestSDK2018HDInsight(t *testing.T) {
 	python(t, sdk2018, "sdk2018_hdinsight.py", func(c *emulator.Config) { c.Spark = dir })
 }
 func TestSDK2018Deploy(t *testing.T) { python(t, sdk2018, "sdk2018_deploy.py") }
+func TestSDK2018SSL(t *testing.T)    { python(t, sdk2018, "sdk2018_ssl.py") }

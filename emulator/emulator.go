@@ -70,8 +70,9 @@ type Config struct {
 	Faults string
 	// Around, if set, is put around the resource manager: to watch its answers, or to spoil them.
 	Around func(http.Handler) http.Handler
-	// Spark is the folder that InstallSpark has filled, for HDInsight clusters, and
-	// SparkImage the image of their nodes in containers, which has a Java.
+	// Spark is the folder that InstallSpark has filled, for HDInsight clusters and for
+	// runs of PySpark on what shares this host's files, and SparkImage the image of
+	// the clusters' nodes in containers, which has a Java.
 	Spark, SparkImage string
 	// Offline refuses to tunnel to hosts that are not emulated.
 	Offline bool
@@ -157,7 +158,7 @@ func (e *Emulator) build() error {
 		return err
 	}
 	if e.front, err = front.New(front.Config{Listen: cfg.Listen, Also: cfg.Also, Dir: filepath.Join(e.dir, "tls"),
-		Hosts: e.hosts(), Offline: cfg.Offline, Logger: e.log}); err != nil {
+		Hosts: e.hosts(), Alias: e.alias, Offline: cfg.Offline, Logger: e.log}); err != nil {
 		return err
 	}
 	switch {
@@ -191,7 +192,7 @@ func (e *Emulator) build() error {
 	if e.aml, err = aml.New(aml.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Blob: e.blob, Dir: filepath.Join(e.dir, "runs"),
 		Tenant: id.Tenant, Issue: e.authority.Issue, Verify: e.authority.Verify,
 		ARM: roundTripper(func(r *http.Request) (*http.Response, error) { return e.arm.Transport().RoundTrip(r) }), ARMToken: e.serviceToken, Web: e.front.Reach(), Dial: e.front.Dial,
-		ProxyURL: func() string { return "http://" + e.front.Addr() }, BundleFile: e.front.BundleFile(), StandIn: cfg.StandIn}); err != nil {
+		ProxyURL: func() string { return "http://" + e.front.Addr() }, BundleFile: e.front.BundleFile(), StandIn: cfg.StandIn, Spark: e.sparkHome}); err != nil {
 		return err
 	}
 	if e.arm, err = arm.New(arm.Config{Store: e.store, Clock: cfg.Clock, Logger: e.log, Tenant: id.Tenant,

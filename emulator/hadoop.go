@@ -30,6 +30,15 @@ func FindSpark(dir string) (spark, hadoop string, err error) {
 	return i.Spark, i.Hadoop, err
 }
 
+// sparkHome is where Spark is on this host, installed before or since the emulator's start; empty: nowhere.
+func (e *Emulator) sparkHome() string {
+	i, err := cluster.FindInstallation(e.cfg.Spark)
+	if err != nil {
+		return ""
+	}
+	return i.Home()
+}
+
 // clusterStorage checks a storage account's key, and makes the container.
 func (e *Emulator) clusterStorage(ctx context.Context, host, key, container string) error {
 	account, rest, _ := strings.Cut(host, ".")

@@ -55,6 +55,15 @@ func (e *Emulator) hosts() []front.Host {
 	return table
 }
 
+// alias is the address of the web service that has a name of its owner's for SSL.
+func (e *Emulator) alias(ctx context.Context, name string) string {
+	address, err := e.aml.ServiceAddress(ctx, name)
+	if err != nil {
+		e.log.Warn("looking a host name up among the web services", "name", name, "error", err)
+	}
+	return address
+}
+
 // armRoots are the first path segments of the resource manager when it is
 // reached by the emulator's own address (az cloud register).
 var armRoots = []string{"subscriptions", "providers", "tenants", "metadata", "locations", "resources"}

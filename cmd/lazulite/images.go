@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lazulite.dev/emulator"
 	"lazulite.dev/emulator/engine/docker"
 )
 
@@ -110,7 +111,11 @@ same content is taken as it is.`,
 			}
 			b := docker.Base{Name: docker.BaseImage, From: base, CA: ca, UV: true}
 			if spark {
-				b.Name, b.Packages = sparkImage, []string{"openjdk-17-jre-headless"}
+				if _, _, err := emulator.FindSpark(m.sparkDir()); err != nil {
+					return err
+				}
+				b.Name, b.Packages = docker.SparkImage, []string{"openjdk-17-jre-headless"}
+				b.Folders = map[string]string{"/opt/spark": filepath.Join(m.sparkDir(), "spark")}
 			}
 			if epoch != 0 {
 				b.Epoch = time.Unix(epoch, 0)
@@ -136,7 +141,7 @@ same content is taken as it is.`,
 	fl.StringVar(&base, "base", "", "image to build the base image on, such as ubuntu:24.04 (default: this machine's packages)")
 	fl.StringVar(&ca, "ca", defaultCA(), "bundle of certificates that the image trusts; empty: its own")
 	fl.Int64Var(&epoch, "epoch", 0, "SOURCE_DATE_EPOCH of a base image from packages (default: that of the newest package list)")
-	fl.BoolVar(&spark, "spark", false, "build "+sparkImage+" instead, the base image with a Java, which the nodes of HDInsight clusters run")
+	fl.BoolVar(&spark, "spark", false, "build "+docker.SparkImage+" instead, the base image with a Java and Spark: HDInsight's nodes, Data Science VMs, mmlspark's images")
 	fl.StringVar(&on, "on", "", "image to build dependencies on (default: the base image)")
 	fl.StringVar(&requirements, "requirements", "", "pip's requirements file to build an image with")
 	fl.StringArrayVar(&run, "run", nil, "shell command to build an image with; may be given more than once")

@@ -10,10 +10,7 @@ import (
 	"lazulite.dev/emulator"
 )
 
-// sparkImage is the image of HDInsight clusters' nodes in containers.
-const sparkImage = "lazulite/spark:latest"
-
-// sparkDir is where Spark is for HDInsight clusters; containers have the cache too.
+// sparkDir is where Spark is, for HDInsight clusters and runs of PySpark.
 func (m *Main) sparkDir() string {
 	if dir := m.Getenv("LAZULITE_SPARK"); dir != "" {
 		return dir

@@ -20,6 +20,7 @@ import (
 
 	"lazulite.dev/emulator"
 	"lazulite.dev/emulator/engine"
+	"lazulite.dev/emulator/engine/docker"
 )
 
 // defaultListen is a fixed port, so that what `env` printed once holds after a restart.
@@ -84,7 +85,7 @@ func (m *Main) config(ctx context.Context, f upFlags, logger *slog.Logger) (emul
 		return emulator.Config{}, err
 	}
 	return emulator.Config{Listen: f.listen, Also: f.also, Seed: f.seed, Lifecycle: f.lifecycle, Faults: f.faults, Offline: f.offline, Environment: m.machineEnv(), Logger: logger,
-		StandIn: standIn, Hardware: host, Spark: m.sparkDir(), SparkImage: sparkImage,
+		StandIn: standIn, Hardware: host, Spark: m.sparkDir(), SparkImage: docker.SparkImage,
 		MakeEngine: func(dir string) (engine.Engine, error) { return m.pickEngine(ctx, f, logger, dir) }}, nil
 }
 

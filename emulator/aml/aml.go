@@ -69,6 +69,8 @@ type Config struct {
 	BundleFile string
 	// StandIn names the image that stands for a base image which a machine does not have; nil: none does.
 	StandIn func(image string) (standIn string, ok bool)
+	// Spark is the SPARK_HOME of machines that share this host's files and have no other; nil or empty: none.
+	Spark func() string
 }
 
 // Service is all of Azure Machine Learning.
@@ -99,7 +101,7 @@ func New(cfg Config) (*Service, error) {
 		return nil, err
 	}
 	if s.execution, err = execution.New(execution.Config{Store: cfg.Store, Clock: cfg.Clock, Logger: s.log, Dir: filepath.Join(cfg.Dir, "projects"),
-		Runs: s.history, Assets: s.assets, Computes: s, ARM: armCaller{s}, Dial: cfg.Dial, ProxyURL: cfg.ProxyURL, BundleFile: cfg.BundleFile, StandIn: cfg.StandIn, Endpoint: func(ws plane.Workspace) string { return experimentsURL(ws.Location) }}); err != nil {
+		Runs: s.history, Assets: s.assets, Computes: s, ARM: armCaller{s}, Web: cfg.Web, Dial: cfg.Dial, ProxyURL: cfg.ProxyURL, BundleFile: cfg.BundleFile, StandIn: cfg.StandIn, Spark: cfg.Spark, Endpoint: func(ws plane.Workspace) string { return experimentsURL(ws.Location) }}); err != nil {
 		return nil, err
 	}
 	if s.serving, err = serving.New(serving.Config{Store: cfg.Store, Clock: cfg.Clock, Logger: s.log, Blob: cfg.Blob, Assets: s.assets, ARM: armCaller{s}, Web: cfg.Web}); err != nil {
@@ -138,6 +140,11 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.mux.ServeHTTP(w, r)
+}
+
+// ServiceAddress is the address of the web service whose SSL name this is; empty if there is none.
+func (s *Service) ServiceAddress(ctx context.Context, name string) (string, error) {
+	return s.serving.Address(ctx, name)
 }
 
 // workspace implements plane.Config.Find.

@@ -20,7 +20,7 @@ func (f *Front) newBehind() *http.Transport {
 	return &http.Transport{
 		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
 			name, port := hostPort(addr, "80")
-			h, ok := f.table.find(name)
+			h, ok := f.find(name)
 			if !ok || h.Dial == nil {
 				return nil, fmt.Errorf("front: nothing to dial for %q", name)
 			}

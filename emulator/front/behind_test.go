@@ -45,6 +45,9 @@ func behind(t *testing.T) *front.Front {
 	}
 	return start(t, func(c *front.Config) {
 		c.Hosts = append([]front.Host{{Pattern: "**.containers.io", Dial: dial}, {Pattern: "198.18.0.0/15", Dial: dial}}, c.Hosts...)
+		c.Alias = func(_ context.Context, name string) string {
+			return map[string]string{"model.contoso.com": "g.eastus.containers.io", "lost.contoso.com": "nowhere.net"}[name]
+		}
 		c.Offline = true
 	})
 }
@@ -62,6 +65,9 @@ func TestHostsThatAreDialled(t *testing.T) {
 		{"proxied", proxied(t, f), "http://a.b.containers.io:8000/x?y=z", 200, "web: GET /x?y=z host=a.b.containers.io:8000"},
 		{"proxied, its usual port", proxied(t, f), "http://a.containers.io/", 200, "web: GET / host=a.containers.io "},
 		{"proxied, by address", proxied(t, f), "http://198.19.3.4:8000/", 200, "host=198.19.3.4:8000"},
+		{"a name that stands for one", proxied(t, f), "http://Model.Contoso.com:8000/x", 200, "web: GET /x host=Model.Contoso.com:8000"},
+		{"the same in process", inProcess, "http://model.contoso.com:8000/x", 200, "web: GET /x"},
+		{"a name that stands for none", proxied(t, f), "http://lost.contoso.com/", 403, "offline"},
 		{"in process", inProcess, "http://a.containers.io:8000/p", 200, "web: GET /p"},
 		{"direct", direct(t, f), "http://a.containers.io/d", 200, "web: GET /d"},
 		{"nothing listens", proxied(t, f), "http://a.containers.io:9/", 502, "has no port 9"},

@@ -56,6 +56,9 @@ type Config struct {
 	Roots []string
 	// Hosts, first match wins.
 	Hosts []Host
+	// Alias is the name or address of a Host that a name which no Host matches stands for now, as
+	// a CNAME record does; empty: none.
+	Alias func(ctx context.Context, name string) string
 	// Offline refuses tunnels to hosts that no Host matches.
 	Offline bool
 	// Upstream names the proxy for a URL outside the table, or nil for none, as http.Transport's
@@ -69,7 +72,7 @@ type Config struct {
 // Host maps a pattern of names to its handler.
 type Host struct {
 	// Pattern is "management.azure.com", "*.blob.core.windows.net" (one label), "**.azureml.net" (any
-	// depth), "localhost", an IP address, a range of them ("198.18.0.0/15"), or "*": whatever name a direct, unproxied request comes under.
+	// depth), "localhost", an IP address, a range of them ("127.128.0.0/10"), or "*": whatever name a direct, unproxied request comes under.
 	Pattern string
 	// Handler answers requests on ports 80, 443 and our own; nil: a name of Azure
 	// that lazulite does not emulate, whose requests are answered 501 and never tunnelled.

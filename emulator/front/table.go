@@ -1,6 +1,7 @@
 package front
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -100,11 +101,28 @@ func (t *table) direct(name string) (Host, bool) {
 	return h, ok
 }
 
+// find is the table's, or the row of what the name stands for.
+func (f *Front) find(name string) (Host, bool) {
+	h, ok := f.table.find(name)
+	if ok || f.cfg.Alias == nil {
+		return h, ok
+	}
+	to := fold(f.cfg.Alias(f.life, name))
+	if to == "" {
+		return Host{}, false
+	}
+	if h, ok = f.table.find(to); ok && h.Dial != nil {
+		dial := h.Dial
+		h.Dial = func(ctx context.Context, _, port string) (net.Conn, error) { return dial(ctx, to, port) }
+	}
+	return h, ok
+}
+
 // proxied is find for a request that a client wants passed on to name:port: a
 // handler stands for the host's web ports and for ourselves, not for whatever
 // else may listen there (a notebook server on localhost).
 func (f *Front) proxied(name, port string) (Host, bool) {
-	h, ok := f.table.find(name)
+	h, ok := f.find(name)
 	if !ok || h.Handler == nil || h.Dial != nil || port == "443" || port == "80" || f.own(name, port) {
 		return h, ok
 	}

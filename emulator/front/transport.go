@@ -51,7 +51,7 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return refuse(errors.New("front: the request has no host"))
 	}
 	name, _ := hostPort(r.URL.Host, "")
-	h, ok := t.f.table.find(name)
+	h, ok := t.f.find(name)
 	if !ok {
 		return refuse(fmt.Errorf("front: no host %q in this process", name))
 	}

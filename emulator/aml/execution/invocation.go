@@ -115,7 +115,7 @@ func (s *Service) newInvocation(ctx context.Context, ws plane.Workspace, experim
 			CondaDependencies: c.Environment.Python.CondaDependencies,
 		},
 		Docker:         s.jobDocker(c),
-		Spark:          c.jobSpark(t.hdinsight),
+		Spark:          s.jobSpark(c, t.hdinsight),
 		TrackOutputs:   c.History.OutputCollection == nil || *c.History.OutputCollection,
 		DataReferences: []jobReference{},
 		GiveUpSeconds:  int(s.cfg.GiveUp.Seconds()),

@@ -23,6 +23,8 @@ type sparkPackage struct {
 
 // jobSpark is how the control script calls spark-submit.
 type jobSpark struct {
+	// Home is a SPARK_HOME for a machine that has no Spark and this folder; empty: none.
+	Home string `json:"home"`
 	// YARN says that the target is a cluster; else Spark runs in one process, as its own configuration has it.
 	YARN          bool            `json:"yarn"`
 	DeployMode    string          `json:"deployMode"`
@@ -86,7 +88,7 @@ func (c *configuration) checkSpark() error {
 }
 
 // jobSpark is what the job gets to know; nil: its framework is another.
-func (c *configuration) jobSpark(onYARN bool) *jobSpark {
+func (s *Service) jobSpark(c *configuration, onYARN bool) *jobSpark {
 	if !c.onSpark() {
 		return nil
 	}
@@ -95,6 +97,9 @@ func (c *configuration) jobSpark(onYARN bool) *jobSpark {
 	if onYARN && !strings.EqualFold(c.HDI.YARNDeployMode, deployClient) {
 		// The SDK's own default.
 		j.DeployMode = deployCluster
+	}
+	if s.cfg.Spark != nil && !onYARN {
+		j.Home = s.cfg.Spark()
 	}
 	for name, value := range c.Spark.Configuration {
 		if onYARN || !strings.HasPrefix(name, "spark.yarn.") {

@@ -36,14 +36,14 @@ func TestSparkSubmit(t *testing.T) {
 	write(filepath.Join(home, "bin", "spark-submit"), "#!/bin/sh\nprintf '%s\\n' \"$@\"\necho python=$PYSPARK_PYTHON\n", 0o755)
 	write(filepath.Join(home, "bin", "java"), "#!/bin/sh\n", 0o755)
 	write(filepath.Join(home, "jars", "scala-library-2.12.18.jar"), "", 0o644)
-	write(filepath.Join(home, "version.py"), `__version__: str = "3.5.9"`, 0o644)
+	write(filepath.Join(home, "version.py"), `__version__: str = "9.1.0"`, 0o644)
 	write(filepath.Join(home, "conf", "spark-defaults.conf"), "spark.of.defaults yes\n", 0o644)
 	write(filepath.Join(hadoop, "yarn-site.xml"), "<configuration><property><name>yarn.resourcemanager.hostname</name><value>127.0.0.1</value></property></configuration>", 0o644)
 	write(filepath.Join(root, "train.py"), "", 0o644)
 	write(filepath.Join(setup, "credentials.json"), `{"token":"SECRET","containers":{"a":"SAS"}}`, 0o600)
 	launch := func(mode string) string {
-		b, err := json.Marshal(map[string]any{"failure": filepath.Join(setup, "failure.json"), "spark": map[string]any{
-			"yarn": true, "deployMode": mode, "runId": "r1", "managed": false, "variables": []string{"AZUREML_RUN_TOKEN", "ODD"},
+		b, err := json.Marshal(map[string]any{"failure": filepath.Join(setup, "failure.json"), "substitutions": filepath.Join(setup, "substitutions.json"), "spark": map[string]any{
+			"yarn": true, "home": "", "deployMode": mode, "runId": "r1", "managed": false, "variables": []string{"AZUREML_RUN_TOKEN", "ODD"},
 			"configuration": map[string]string{"spark.x": "1 2"}, "repositories": []string{"https://maven"},
 			"packages": []string{"g:a_2.11:1", "g:b_2.12:1"}}})
 		if err != nil {
@@ -67,7 +67,7 @@ func TestSparkSubmit(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", mode, err, out)
 		}
-		for _, w := range append(want, "Spark 3.5.9", "--master\nyarn\n", "--packages\ng:b_2.12:1\n", "--repositories\nhttps://maven\n", "--conf\nspark.x=1 2\n",
+		for _, w := range append(want, "Spark 9.1.0", "--master\nyarn\n", "--packages\ng:b_2.12:1\n", "--repositories\nhttps://maven\n", "--conf\nspark.x=1 2\n",
 			"g:a_2.11:1 is built for Scala 2.11") {
 			if !strings.Contains(out, w) {
 				t.Errorf("%s: %q is not in\n%s", mode, w, out)
@@ -89,6 +89,16 @@ func TestSparkSubmit(t *testing.T) {
 		if !strings.Contains(string(properties), w) {
 			t.Errorf("%q is not in\n%s", w, properties)
 		}
+	}
+	// What users get to see of it, in the run's warnings.
+	notes, err := os.ReadFile(filepath.Join(setup, "substitutions.json"))
+	if err != nil || !strings.Contains(string(notes), "Spark 9.1.0 in "+home+", Scala 2.12") || !strings.Contains(string(notes), "g:a_2.11:1") {
+		t.Errorf("substitutions.json: %v %s", err, notes)
+	}
+	// A Python that this Spark does not work with is refused before it fails in some other way.
+	write(filepath.Join(home, "version.py"), `__version__: str = "2.1.0"`, 0o644)
+	if out, err := submit("client"); err == nil || !strings.Contains(out, "Spark 2.1.0 works with Python 2.7 to 3.5") {
+		t.Errorf("%v %s", err, out)
 	}
 	// Without a Java the run says so, and nothing is submitted.
 	if err := os.Remove(filepath.Join(home, "bin", "java")); err != nil {

@@ -158,6 +158,28 @@ func (v service) scoringURI() string {
 	return "http://" + v.Address + ":" + strconv.Itoa(port) + "/score"
 }
 
+// Address is where the service is reached whose SSL name this is, and empty if
+// there is none: to have such a name in the DNS was the owner's business.
+func (s *Service) Address(ctx context.Context, name string) (string, error) {
+	docs, err := s.cfg.Store.List(ctx, root, "", 0)
+	if err != nil {
+		return "", err
+	}
+	for _, d := range docs {
+		if kindOf(d.Key) != kindService {
+			continue
+		}
+		v, err := store.Decode[service](d)
+		if err != nil {
+			return "", err
+		}
+		if v.SSLEnabled && v.Address != "" && !v.Deleting && strings.EqualFold(v.CName, name) {
+			return v.Address, nil
+		}
+	}
+	return "", nil
+}
+
 // ofTwenty18 reports whether a request is of the SDK of 2018, by its path. That
 // one wants an image of every service; SDK 1.x takes a service that has one for
 // one that no environment can update.

@@ -1,12 +1,12 @@
 package docker
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,6 +50,8 @@ type Base struct {
 	Name string
 	// Packages that it has besides those of every base image.
 	Packages []string
+	// Folders of this host that it has besides, with all that is in them: the place in the image -> the folder.
+	Folders map[string]string
 	// From is an image to build it on, ubuntu:18.04 say, which is pulled if it
 	// is not here. Empty: Debian's or Ubuntu's packages as this host gets them, by mmdebstrap.
 	From string
@@ -81,13 +83,7 @@ func (i *Images) BuildBase(ctx context.Context, b Base) (Image, error) {
 	if b.Name == "" {
 		b.Name = BaseImage
 	}
-	var err error
-	if b.From != "" {
-		err = i.buildOn(ctx, b)
-	} else {
-		err = i.bootstrap(ctx, b)
-	}
-	if err != nil {
+	if err := i.buildWhole(ctx, b); err != nil {
 		return Image{}, err
 	}
 	all, err := i.List(ctx)
@@ -100,6 +96,32 @@ func (i *Images) BuildBase(ctx context.Context, b Base) (Image, error) {
 		}
 	}
 	return Image{}, fmt.Errorf("%w: %s was built and is not there", engine.ErrNoImage, b.Name)
+}
+
+func (i *Images) buildWhole(ctx context.Context, b Base) error {
+	system := b
+	if len(b.Folders) > 0 {
+		repo, tag, _ := strings.Cut(b.Name, ":")
+		system.Name = repo + "-system:" + tag
+		defer func() {
+			_, _ = i.daemon.api.ImageRemove(context.WithoutCancel(ctx), system.Name, client.ImageRemoveOptions{})
+		}()
+	}
+	build := i.bootstrap
+	if b.From != "" {
+		build = i.buildOn
+	}
+	if err := build(ctx, system); err != nil || len(b.Folders) == 0 {
+		return err
+	}
+	_, _ = fmt.Fprintf(b.Progress, "adding %s\n", strings.Join(slices.Sorted(maps.Keys(b.Folders)), ", "))
+	dockerfile, folders := "FROM "+system.Name+"\n", map[string]string{}
+	for n, place := range slices.Sorted(maps.Keys(b.Folders)) {
+		name := fmt.Sprintf("folder%d", n)
+		folders[name] = b.Folders[place]
+		dockerfile += "COPY " + name + " " + place + "\n"
+	}
+	return i.build(ctx, buildContext{files: map[string][]byte{"Dockerfile": []byte(dockerfile)}, folders: folders}, b.Name, b.Progress)
 }
 
 // buildOn builds it by docker build on an image of Ubuntu or Debian.
@@ -128,7 +150,7 @@ func (i *Images) buildOn(ctx context.Context, b Base) error {
 	lines = append(lines, instructions(b.From)...)
 	lines = append(lines, "ENV DEBIAN_FRONTEND=")
 	files["Dockerfile"] = []byte(strings.Join(lines, "\n") + "\n")
-	return i.build(ctx, files, b.Name, b.Progress)
+	return i.build(ctx, buildContext{files: files}, b.Name, b.Progress)
 }
 
 // bootstrap builds it from packages, with no image to begin with.
@@ -275,37 +297,4 @@ func newestList(dir string) time.Time {
 		return time.Now()
 	}
 	return newest
-}
-
-// build runs docker build on files and names the result.
-func (i *Images) build(ctx context.Context, files map[string][]byte, name string, w io.Writer) error {
-	var b bytes.Buffer
-	t := tar.NewWriter(&b)
-	names := make([]string, 0, len(files))
-	for n := range files {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	for _, n := range names {
-		// Times are left out: they would spoil the daemon's own cache.
-		if err := t.WriteHeader(&tar.Header{Name: n, Mode: 0o644, Size: int64(len(files[n]))}); err != nil {
-			return err
-		}
-		if _, err := t.Write(files[n]); err != nil {
-			return err
-		}
-	}
-	if err := t.Close(); err != nil {
-		return err
-	}
-	r, err := i.daemon.api.ImageBuild(ctx, &b, client.ImageBuildOptions{Tags: []string{name}, Remove: true, ForceRemove: true})
-	if err != nil {
-		return wrong("building "+name, err)
-	}
-	defer r.Body.Close()
-	var said bytes.Buffer
-	if err := progress(r.Body, io.MultiWriter(w, &said)); err != nil {
-		return fmt.Errorf("docker: building %s: %w: %s", name, err, lastLines(said.String(), 8))
-	}
-	return nil
 }

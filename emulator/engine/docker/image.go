@@ -61,11 +61,16 @@ func (i *Images) resolve(ctx context.Context, name string, login *engine.Registr
 			return img, err
 		}
 	}
-	if stands, ok := i.table.Lookup(name); ok {
+	if row, ok := i.table.row(name); ok {
+		stands := row.Image
 		img, err := i.inspect(ctx, stands)
+		if errors.Is(err, engine.ErrNoImage) && row.Else != "" {
+			stands = row.Else
+			img, err = i.inspect(ctx, stands)
+		}
 		if errors.Is(err, engine.ErrNoImage) {
-			if stands == BaseImage {
-				return image{}, fmt.Errorf("%w: %s stands for %q and has not been built here: run lazulite images build", engine.ErrNoImage, stands, name)
+			if command := builtBy(stands); command != "" {
+				return image{}, fmt.Errorf("%w: %s stands for %q and has not been built here: run %s", engine.ErrNoImage, stands, name, command)
 			}
 			return image{}, fmt.Errorf("%w: %s, which the image table has for %q, is not here: docker pull it, or change the table", engine.ErrNoImage, stands, name)
 		}

@@ -82,7 +82,7 @@ func (i *Images) BuildRecipe(ctx context.Context, r Recipe) (name string, cached
 	if w == nil {
 		w = io.Discard
 	}
-	if err := i.build(ctx, files, name, w); err != nil {
+	if err := i.build(ctx, buildContext{files: files}, name, w); err != nil {
 		return "", false, err
 	}
 	return name, false, nil

@@ -13,28 +13,51 @@ import (
 // BaseImage is the image that Images.Build makes: what machines and nodes run.
 const BaseImage = "lazulite/base:latest"
 
+// SparkImage is the same with a Java and Apache Spark, as far as it was built: what HDInsight's nodes run.
+const SparkImage = "lazulite/spark:latest"
+
+// builtBy are the commands that make our images.
+func builtBy(image string) string {
+	switch image {
+	case BaseImage:
+		return "lazulite images build"
+	case SparkImage:
+		return "lazulite images build --spark"
+	}
+	return ""
+}
+
 // Table says which local image stands for which name, in order: the first row that matches counts.
 type Table []Row
 
 // Row of a Table. Match is an image name as clients send it, or one with *, as
 // engine.MatchImage takes it: the tag may be left out, and then any will do.
+// Else is an image that stands for it where Image is not there; empty: none.
 type Row struct {
 	Match string `json:"match"`
 	Image string `json:"image"`
+	Else  string `json:"else,omitempty"`
 }
 
 // DefaultTable maps the names that clients of 2018 send: the SDK's base images,
 // and the publishers' images of virtual machines (publisher:offer:sku:version).
+// Those of mmlspark have Spark, and so have Data Science VMs, which do without
+// where it was not built.
 func DefaultTable() Table {
-	names := []string{
-		"", "ubuntu", "debian",
-		"mcr.microsoft.com/azureml/*", "mcr.microsoft.com/azureml/*/*", "mcr.microsoft.com/mmlspark/*",
-		"continuumio/*", "microsoft/mmlspark", "microsoft/azureml*",
-		"microsoft-dsvm:*", "microsoft-ads:*", "canonical:*", "credativ:*", "debian:debian-*",
-	}
 	var t Table
-	for _, n := range names {
-		t = append(t, Row{n, BaseImage})
+	for _, n := range []string{"mcr.microsoft.com/mmlspark/*", "microsoft/mmlspark"} {
+		t = append(t, Row{Match: n, Image: SparkImage})
+	}
+	for _, n := range []string{"microsoft-dsvm:*", "microsoft-ads:*"} {
+		t = append(t, Row{Match: n, Image: SparkImage, Else: BaseImage})
+	}
+	for _, n := range []string{
+		"", "ubuntu", "debian",
+		"mcr.microsoft.com/azureml/*", "mcr.microsoft.com/azureml/*/*",
+		"continuumio/*", "microsoft/azureml*",
+		"canonical:*", "credativ:*", "debian:debian-*",
+	} {
+		t = append(t, Row{Match: n, Image: BaseImage})
 	}
 	return t
 }
@@ -61,9 +84,14 @@ func ReadTable(r io.Reader) (Table, error) {
 
 // Lookup gives the image that stands for a name.
 func (t Table) Lookup(name string) (string, bool) {
+	r, ok := t.row(name)
+	return r.Image, ok
+}
+
+func (t Table) row(name string) (Row, bool) {
 	i := slices.IndexFunc(t, func(r Row) bool { return engine.MatchImage(r.Match, name) })
 	if i < 0 {
-		return "", false
+		return Row{}, false
 	}
-	return t[i].Image, true
+	return t[i], true
 }

@@ -137,7 +137,7 @@ class Container(object):
         if not shared:
             for path in ("outputs", "logs", "azureml-logs"):
                 self._daemon.copy_out(self.id, posixpath.join(ROOT, path), self._job.root)
-            for name in ("tracking.json", "failure.json"):
+            for name in ("tracking.json", "failure.json", "substitutions.json"):
                 self._daemon.copy_out(self.id, self.file(name), self._job.file(name))
         for ref in self._refs.all():
             if ref.mode != "download" and not (shared and (ref in self._mounted or self.seen(ref.path) != ref.path)):

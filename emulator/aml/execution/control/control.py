@@ -54,8 +54,9 @@ class Control(object):
         self.job = jobs.Job(setup, part.name if part else "")
         self._part = part
         self._suffix = "_" + part.name if part else ""
-        os.makedirs(os.path.join(self.job.root, "azureml-logs"), exist_ok=True)
-        os.makedirs(os.path.join(self.job.root, "logs"), exist_ok=True)
+        # The SDK of 2018 makes outputs itself, and falls over another part of the run that does so at the same moment.
+        for folder in ("azureml-logs", "logs", "outputs"):
+            os.makedirs(os.path.join(self.job.root, folder), exist_ok=True)
         self.log = logs.Log(self._log_file(log))
         self.service = service.Service(self.job, self.log.line)
         self.streamer = logs.Streamer(self.service, self.job.root, self.log.line)
@@ -117,6 +118,8 @@ class Control(object):
         if self.job.ordered and not self._part:
             self._fetch_project()
         python = self.environment.prepare()
+        for note in self.environment.notes:
+            self.tell(note)
         self._check_canceled()
         if self.job.prepareOnly:
             self.log.line("The target is prepared.")
@@ -180,7 +183,7 @@ class Control(object):
         self.streamer.follow(self.driver.path, self.job.ordered)
         file = self.container.file if self.container else self.job.own
         launch = {"script": self.job.script, "arguments": [self.refs.expand(a) for a in self.job.arguments],
-                  "track": self.job.trackOutputs, "tracking": file("tracking.json"), "failure": file("failure.json")}
+                  "track": self.job.trackOutputs, "tracking": file("tracking.json"), "failure": file("failure.json"), "substitutions": file("substitutions.json")}
         env, folder = self._script_environment(), None
         if self.job.spark:
             launch["spark"] = dict(self.job.spark, runId=self.job.runId, variables=sorted(self._variables),
@@ -230,6 +233,8 @@ class Control(object):
             self._end_application()
         if self.container and not self._cancel.is_set():
             code, self._circumstance = self.container.result(code)
+        for note in _report(self.job.own("substitutions.json")).get("notes", []):
+            self.tell(note)
         self.log.line("The script %s" % (processes.describe_exit(code) + self._circumstance if code else "ended well"))
         return code
 
@@ -416,6 +421,10 @@ class Control(object):
     def warn(self, text):
         """Tells of something that is done otherwise than asked, in the log and in the run's details."""
         self.log.line(text)
+        self.tell(text)
+
+    def tell(self, text):
+        """A warning of the run, of something that a log has already."""
         try:
             self.service.event("Warning", Source="execution", Message=text)
         except (service.Refused, service.GaveUp) as e:

@@ -20,7 +20,7 @@ import spark
 
 READY = "azureml-environment.json"
 # Changes when the way of building does, so that no environment of the old way is taken for one of the new.
-BUILDER = 2
+BUILDER = 3
 PROBE_SECONDS = 25
 CONDA_TOOLS = ("mamba", "micromamba", "conda")
 
@@ -47,14 +47,15 @@ class Environment(object):
         self._python = job.python
         self.home = os.path.expanduser("~/.azureml")
         self.envs = os.path.join(self.home, "envs")
-        self._spark = self._find_spark() if getattr(job, "spark", None) else None
+        self._spark = self._find_spark(job.spark.get("home")) if getattr(job, "spark", None) else None
         self.base = None  # the interpreter that a virtual environment was made with
+        self.notes = []  # what is otherwise than asked for, so that Spark runs it
 
     # -- asking ------------------------------------------------------------
     @staticmethod
-    def _find_spark():
+    def _find_spark(lent):
         """Version of the Spark that runs the script, and whether it has to come with the environment."""
-        home = spark.home(os.environ)
+        home = spark.home(os.environ, lent)
         if home is None:
             return {"version": spark.REQUIREMENT.split("=")[1].split(",")[0], "package": True}
         return {"version": spark.version(home), "package": False}
@@ -91,6 +92,7 @@ class Environment(object):
     def _ready(self):
         try:
             made = jobs.read_json(os.path.join(self.folder(), READY))
+            self.notes = made.get("notes") or []
             return made["python"] if os.access(made["python"], os.X_OK) else None
         except (OSError, ValueError, KeyError):
             return None
@@ -134,7 +136,7 @@ class Environment(object):
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        jobs.write_json(os.path.join(folder, READY), {"python": python, "base": self.base})
+        jobs.write_json(os.path.join(folder, READY), {"python": python, "base": self.base, "notes": self.notes})
         self._log.line("The environment is ready (%.1f seconds)." % (time.time() - started))
         return python
 
@@ -184,7 +186,7 @@ class Environment(object):
         if note:
             self._log.line(note)
         has_gpu = os.path.exists("/dev/nvidia0") or os.path.exists("/proc/driver/nvidia/version")
-        wanted = []
+        wanted, stood = [], set()
         for spec in specs:
             if spec.name == "python":
                 continue
@@ -195,6 +197,7 @@ class Environment(object):
                 self._log.line("%s: from PyPI, not from the channel %s" % (spec.name, spec.channel))
             if requirement:
                 wanted.append(requirement)
+                stood.add(packages.name_of(requirement))
         python = self._venv(folder, version, base)
         for line in lines:
             if not has_gpu:
@@ -205,10 +208,10 @@ class Environment(object):
         if self._spark:
             wanted = self._of_spark_time(version, wanted)
         if self._spark and self._spark["package"] and not any(re.match(r"pyspark\b", w, re.I) for w in wanted):
-            self._log.line("There is no Spark here apart from Python's packages: installing %s" % spark.REQUIREMENT)
+            self._note("There is no Spark here apart from Python's packages: installing %s" % spark.REQUIREMENT)
             wanted.append(spark.REQUIREMENT)
         if wanted:
-            self._install(folder, version, python, wanted)
+            self._install(folder, version, python, wanted, stood)
         return python
 
     def _with_spark(self, specs, bounds, have):
@@ -225,9 +228,14 @@ class Environment(object):
         if not fitting:
             raise Failed("%s, and none of these is on this machine (there are %s)."
                          % (told, ", ".join(interpreters.dotted(v) for v, _ in have)))
-        if any(packages.admits(bounds, v) for v, _ in have) and not any(packages.admits(bounds, v) for v, _ in fitting):
-            self._log.line("%s, not with the one that is asked for" % told)
+        if bounds and not any(packages.admits(bounds, v) for v, _ in fitting):
+            self._note("%s, not with python%s, which is asked for"
+                       % (told, ",".join(op.replace("==", "=") + v for op, v in bounds)))
         return fitting
+
+    def _note(self, text):
+        self.notes.append(text)
+        self._log.line(text)
 
     def _of_spark_time(self, version, wanted):
         """Takes the pin off azureml's packages of 2018, which none of the Pythons of a Spark of today can install."""
@@ -235,8 +243,8 @@ class Environment(object):
         for line in wanted:
             match = re.match(r"(azureml-[\w-]+)\s*==\s*0\.", line)
             if match and version >= (3, 8):
-                self._log.line("%s can't be installed in Python %s, which Spark %s needs: taking the newest version"
-                               % (line, interpreters.dotted(version), self._spark["version"]))
+                self._note("%s can't be installed in Python %s, which Spark %s needs: taking the newest version"
+                           % (line, interpreters.dotted(version), self._spark["version"]))
                 line = match.group(1)
             out.append(line)
         return out
@@ -260,10 +268,8 @@ class Environment(object):
             self._run([base, "-m", "venv", folder], "The virtual environment could not be made")
         return os.path.join(folder, "bin", "python")
 
-    def _install(self, folder, version, python, wanted):
+    def _install(self, folder, version, python, wanted, stood):
         requirements = os.path.join(folder, "requirements.txt")
-        with open(requirements, "wb") as f:
-            f.write(("\n".join(wanted) + "\n").encode("utf-8"))
         extra = []
         if version[:2] in ((3, 5), (3, 6)):
             if any(w.lower().startswith("azureml-") for w in wanted):
@@ -283,11 +289,28 @@ class Environment(object):
                        requirements] + extra
         if version[:2] in ((3, 5), (3, 6)):
             try:
-                self._run(command + ["-c", self._era(folder, wanted)], "The packages could not be installed")
+                self._solve(command + ["-c", self._era(folder, wanted)], requirements, wanted, stood)
                 return
             except Failed:
                 self._log.line("The versions of October 2018 do not go with what is asked for: leaving the choice to pip.")
-        self._run(command, "The packages could not be installed")
+        self._solve(command, requirements, wanted, stood)
+
+    def _solve(self, command, requirements, wanted, stood):
+        """Installs, with the nearest version of a package that conda's channels had (its name is in stood) and PyPI has not."""
+        while True:
+            with open(requirements, "wb") as f:
+                f.write(("\n".join(wanted) + "\n").encode("utf-8"))
+            mark = os.path.getsize(self._log.path)
+            try:
+                return self._run(command, "The packages could not be installed")
+            except Failed:
+                with open(self._log.path, "rb") as f:
+                    f.seek(mark)
+                    at, instead = packages.nearest(wanted, stood, f.read().decode("utf-8", "replace"))
+                if instead is None:
+                    raise
+                self._log.line("%s is not on PyPI, in whose versions conda's are looked for: taking the nearest, %s" % (wanted[at], instead))
+                wanted[at] = instead
 
     def _constraints(self, wanted):
         """The pinned set that goes with the azureml version asked for; without one, the default's."""
@@ -299,7 +322,7 @@ class Environment(object):
 
     def _era(self, folder, wanted):
         """What a channel of October 2018 had of the packages that are asked for without a version."""
-        bounded = set(packages.canonical(re.split(r"[\s\[;=<>!~@]", w, 1)[0]) for w in wanted if re.search(r"[=<>!~@]", w))
+        bounded = set(packages.name_of(w) for w in wanted if re.search(r"[=<>!~@]", w))
         with open(self._job.file("constraints-2018.txt")) as f:
             lines = [line.strip() for line in f if "==" in line]
         kept = [line for line in lines if packages.canonical(line.split("==")[0]) not in bounded]
@@ -355,6 +378,8 @@ class Environment(object):
         if self._stopped():
             raise Stopped()
         if code:
+            if unreachable(self._log.path, mark):
+                failure += ": no package index answers"
             raise Failed("%s: %s" % (failure, last_words(self._log.path, mark) or "exit code %d" % code))
 
 
@@ -364,6 +389,19 @@ def _referred(line, folder):
         if line.strip().startswith(option):
             return os.path.normpath(os.path.join(folder, line.strip()[len(option):].strip()))
     return None
+
+
+# pip's words and uv's for an index that there is no way to, as apart from one that has not the package.
+_NO_WAY = re.compile(r"NewConnectionError|ConnectTimeoutError|ProxyError|Failed to establish a new connection|dns error|"
+                     r"Temporary failure in name resolution|Name or service not known|Network is unreachable|"
+                     r"tcp connect error|tunnel error|operation timed out|Network connectivity is disabled")
+
+
+def unreachable(path, mark):
+    """Whether a package installer complained, from a place of the log on, that it gets to no index."""
+    with open(path, "rb") as f:
+        f.seek(mark)
+        return bool(_NO_WAY.search(f.read().decode("utf-8", "replace")))
 
 
 def last_words(path, mark):

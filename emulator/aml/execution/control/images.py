@@ -20,7 +20,7 @@ import interpreters
 import job as jobs
 
 # Changes when the way of building does.
-BUILDER = 1
+BUILDER = 2
 PULL_SECONDS = 900
 ENVS = "/azureml-envs"
 BUILD = "/azureml-build"
@@ -29,6 +29,8 @@ IMAGE_LABEL = "dev.lazulite.image"
 SOURCE_LABEL = "dev.lazulite.source"
 # The interpreter of this machine that the image's environment was made with, if it is not the image's own.
 INTERPRETER_LABEL = "dev.lazulite.interpreter"
+# What is otherwise in it than asked for: a list in JSON.
+NOTES_LABEL = "dev.lazulite.notes"
 
 KIT = ("build_image.py", "console.py", "environment.py", "interpreters.py", "packages.py", "spark.py", "job.py", "constraints-2018.txt",
        "constraints-azureml.txt", "constraints-azureml-0.1.68.txt")
@@ -60,6 +62,7 @@ class Images(object):
         self._daemon = None
         self.name = None    # of the image to run
         self.mounts = []    # what its environment needs of this machine
+        self.notes = []     # what is otherwise than asked for, so that Spark runs it
 
     @property
     def daemon(self):
@@ -114,6 +117,7 @@ class Images(object):
                 if not made:
                     raise environment.Failed("The image %s is gone just after it was made." % tag)
         self.name = made["Id"]
+        self.notes += json.loads(_label(made, NOTES_LABEL) or "[]")
         lent = _label(made, INTERPRETER_LABEL)
         if lent:
             # bin/python of a version's folder.
@@ -133,13 +137,12 @@ class Images(object):
         found = self.daemon.image(wanted)
         if found is None and stand_in and stand_in != wanted:
             found = self.daemon.image(stand_in)
-            if found:
-                self._say("The base image %s is not on this machine: %s stands in for it" % (wanted, stand_in))
+            if found and self._log:
+                said = "The base image %s is not on this machine: %s stands in for it" % (wanted, stand_in)
+                self._log.line(said)
+                if self._job.spark:
+                    self.notes.append(said)
         return found
-
-    def _say(self, text):
-        if self._log:
-            self._log.line(text)
 
     def _base(self):
         wanted = self._job.docker["image"]
@@ -151,9 +154,9 @@ class Images(object):
         if found:
             return found
         raise environment.Failed(
-            "The base image %s is not on this machine, and could not be pulled (%s). Run \"lazulite images build\" there "
+            "The base image %s is not on this machine, and could not be pulled (%s). Run \"lazulite images build%s\" there "
             "to make an image that stands in for the SDK's base images, or \"docker load\" or \"docker tag\" one of that "
-            "name." % (wanted, said))
+            "name." % (wanted, said, " --spark" if "/spark" in (self._job.docker["standIn"] or "") else ""))
 
     def _pull(self, name):
         """Pulls an image; returns what went wrong."""
@@ -284,10 +287,12 @@ class Images(object):
         path = os.path.join(kit, environment.READY)
         if not self.daemon.copy_out(container, "%s/%s" % (self._folder(), environment.READY), path):
             raise environment.Failed("The image could not be made: the environment is not in the container.")
-        used = jobs.read_json(path).get("base") or ""
+        ready = jobs.read_json(path)
+        used = ready.get("base") or ""
         config = _config(base)
         # The container's own labels are overwritten, lest what is run of this image be taken for a run of ours.
         labels = {IMAGE_LABEL: "environment", SOURCE_LABEL: self._job.docker["image"],
+                  NOTES_LABEL: json.dumps(ready.get("notes") or []),
                   INTERPRETER_LABEL: used if lent and used.startswith(lent + os.sep) else "",
                   daemon.RUN_LABEL: "", daemon.SETUP_LABEL: "", daemon.OWNER_LABEL: ""}
         changes = ["ENTRYPOINT " + json.dumps(config.get("Entrypoint") or []), "CMD " + json.dumps(config.get("Cmd") or [])]

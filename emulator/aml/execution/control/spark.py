@@ -25,13 +25,14 @@ class NoSpark(Exception):
     """There is no Spark; the text says where it was looked for."""
 
 
-def home(environ):
-    """SPARK_HOME of a Spark that is installed apart from any Python environment, or None."""
+def home(environ, lent=None):
+    """SPARK_HOME of a Spark that is installed apart from any Python environment, or None. lent is a folder
+    that has one where the machine is the emulator's own; it comes last."""
     places = [environ.get("SPARK_HOME")]
     command = _which("spark-submit", environ)
     if command:
         places.append(os.path.dirname(os.path.dirname(os.path.realpath(command))))
-    for place in places + list(HOMES):
+    for place in places + list(HOMES) + [lent]:
         if place and os.access(os.path.join(place, "bin", "spark-submit"), os.X_OK):
             return place
     return None
@@ -73,6 +74,14 @@ def scala(place):
 def pythons(spark):
     """(lowest, highest) Python of a version of Spark; None: any is tried."""
     return PYTHONS.get(".".join((spark or "").split(".")[:2]))
+
+
+def check_python(spark):
+    """Raises NoSpark when this interpreter is none that a version of Spark works with."""
+    low, high = pythons(spark) or ((0,), (99,))
+    if not low <= tuple(sys.version_info[:2]) <= high:
+        raise NoSpark("Spark %s works with Python %d.%d to %d.%d, and the run's interpreter is Python %s (%s)."
+                      % ((spark,) + low + high + (sys.version.split()[0], sys.executable)))
 
 
 def java(environ):

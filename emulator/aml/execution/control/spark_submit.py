@@ -35,27 +35,31 @@ def main():
     wanted = launch["spark"]
     environ = dict(os.environ)
     try:
-        home = spark.home(environ) or spark.own_home()
+        home = spark.home(environ, wanted["home"]) or spark.own_home()
         if not spark.java(environ):
             raise spark.NoSpark("Spark needs a Java, and there is none where the run is (no JAVA_HOME, no java on the PATH).")
+        spark.check_python(spark.version(home))
     except spark.NoSpark as e:
         print(e, file=sys.stderr)
-        with io.open(launch["failure"], "wb") as f:
-            f.write(json.dumps({"type": "", "message": str(e), "code": 1}).encode("ascii"))
+        write(launch["failure"], {"type": "", "message": str(e), "code": 1})
         return 1
     environ["SPARK_HOME"] = home
-    print("Spark %s in %s, Python %s" % (spark.version(home) or "of an unknown version", home, sys.version.split()[0]))
-    sys.stdout.flush()
     submission = Submission(launch, wanted, home, environ)
     command = submission.command()
+    write(launch["substitutions"], {"notes": submission.notes})
     sys.stdout.flush()
     environ["PYSPARK_PYTHON"] = submission.python
     environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.execve(command[0], command, environ)
 
 
+def write(path, value):
+    with io.open(path, "wb") as f:
+        f.write(json.dumps(value).encode("ascii"))
+
+
 class Submission(object):
-    """One call of spark-submit."""
+    """One call of spark-submit. Its notes tell what is otherwise than asked for, or than it was in 2018."""
 
     def __init__(self, launch, wanted, home, environ):
         self._launch, self._wanted, self._home, self._environ = launch, wanted, home, environ
@@ -64,6 +68,8 @@ class Submission(object):
         self._apart = self._yarn and not spark.one_machine(environ)
         self._root = os.path.dirname(SETUP)
         self._files, self._archives = [], []
+        self.notes = []
+        self._note_version()
         self.python = sys.executable
         if self._apart and wanted["managed"]:
             self.python = "./%s/bin/python" % ENVIRONMENT
@@ -102,12 +108,25 @@ class Submission(object):
             return command + [os.path.join(SETUP, "spark_driver.py")]
         return command + [os.path.join(SETUP, "run_script.py"), sys.argv[1]]
 
+    def _note(self, text):
+        print(text)
+        self.notes.append(text)
+
+    def _note_version(self):
+        version = spark.version(self._home) or "of an unknown version"
+        text = "Spark %s in %s, Scala %s, Python %s" % (version, self._home, spark.scala(self._home) or "of an unknown version",
+                                                        sys.version.split()[0])
+        if version.split(".")[0] in ("1", "2"):
+            print(text)
+        else:
+            self._note("%s: the script runs with it in the place of the Spark 2 that targets of 2018 had" % text)
+
     def _fits(self, package):
         """Whether a package is of this Spark's Scala. The SDK of 2018 asks for one of 2.11 on its own account."""
         have, wanted = spark.scala(self._home), re.search(r"_(2\.\d+)$", package.split(":")[1])
         if not have or not wanted or wanted.group(1) == have:
             return True
-        print("The package %s is built for Scala %s, and this Spark for Scala %s: it is left out" % (package, wanted.group(1), have))
+        self._note("The package %s is built for Scala %s, and this Spark for Scala %s: it is left out" % (package, wanted.group(1), have))
         return False
 
     def _pack_project(self):
