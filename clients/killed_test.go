@@ -2,161 +2,152 @@ package clients_test
 
 import (
 	"bufio"
-	"context"
-	"fmt"
+	"bytes"
+	"encoding/json"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	"lazulite.dev/emulator"
 )
 
-// mortalDir makes the test binary an emulator on that folder that is there to be killed.
-const mortalDir, mortalListen = "LAZULITE_TEST_MORTAL", "LAZULITE_TEST_LISTEN"
+// TestSDK2018KilledSpark kills the emulator in the middle of runs on a cluster of HDInsight.
+func TestSDK2018KilledSpark(t *testing.T) { killed(t, "sdk2018_killed.py", sparkFolder(t)) }
 
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(mortalDir); dir != "" {
-		if err := beMortal(dir, os.Getenv(mortalListen)); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	os.Exit(m.Run())
-}
+// TestSDK2018KilledBatchAI kills it while the SDK waits for runs on Batch AI: one whose
+// script is at work, and one that is queued behind it.
+func TestSDK2018KilledBatchAI(t *testing.T) { killed(t, "sdk2018_killedbatchai.py", "") }
 
-// beMortal serves until its stdin ends, as it does when the test dies.
-func beMortal(dir, listen string) error {
-	e, err := emulator.New(emulator.Config{Dir: dir, Listen: listen, Environment: hostEnv("PATH")})
-	if err != nil {
-		return err
-	}
-	if err := e.Open(context.Background()); err != nil {
-		return err
-	}
-	fmt.Println("ready")
-	_, _ = io.Copy(io.Discard, os.Stdin)
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	return e.Close(ctx)
-}
-
-// mortal is an emulator in a process of its own, over its lives.
-type mortal struct {
-	t           *testing.T
-	dir, listen string
-	cmd         *exec.Cmd
-	stdin       io.Closer
-}
-
-func (m *mortal) live() {
-	m.t.Helper()
-	m.cmd = exec.Command(os.Args[0])
-	m.cmd.Env = append(os.Environ(), mortalDir+"="+m.dir, mortalListen+"="+m.listen)
-	m.cmd.Stderr = os.Stderr
-	in, err := m.cmd.StdinPipe()
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	out, err := m.cmd.StdoutPipe()
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	m.stdin = in
-	if err := m.cmd.Start(); err != nil {
-		m.t.Fatal(err)
-	}
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
-		m.t.Fatalf("the emulator does not start: %q %v", line, err)
-	}
-}
-
-func (m *mortal) kill() {
-	_ = m.cmd.Process.Kill()
-	_ = m.cmd.Wait()
-}
-
-// end is a clean one.
-func (m *mortal) end() {
-	_ = m.stdin.Close()
-	if err := m.cmd.Wait(); err != nil {
-		m.t.Errorf("the emulator's end: %v", err)
-	}
-}
-
-// environ is Env of an emulator of another process.
-func (m *mortal) environ() []string {
-	m.t.Helper()
-	id, err := emulator.ReadIdentity(m.dir)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	var env []string
-	for _, v := range emulator.EnvFor(m.listen, m.dir, filepath.Join(m.dir, "tls", "ca.pem"), filepath.Join(m.dir, "tls", "bundle.pem"), id) {
-		env = append(env, v.Name+"="+v.Value)
-	}
-	return env
-}
-
-// TestSDK2018Killed kills the emulator, with kill -9, while the SDK waits for runs
-// on Batch AI: one whose script is at work, and one that is queued behind it. The
-// client goes on with the same objects after the restart; what ran has failed and says why,
-// as its processes ended with the emulator's, the other runs, and no script runs twice.
-func TestSDK2018Killed(t *testing.T) {
+// killed runs a script, kills the emulator with kill -9 when the script says
+// "running", and starts it again on the same folder and port.
+func killed(t *testing.T, script, spark string) {
 	bin := sdk2018.bin(t)
 	if testing.Short() {
 		t.Skip("it kills processes")
 	}
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	m := &mortal{t: t, binary: filepath.Join(t.TempDir(), "lazulite"), data: t.TempDir(), listen: freePort(t), spark: spark}
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", m.binary, "../cmd/lazulite").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
-	m := &mortal{t: t, dir: t.TempDir(), listen: l.Addr().String()}
-	_ = l.Close()
 	m.live()
-	defer func() { m.kill() }()
-	script, err := filepath.Abs(filepath.Join("testdata", "sdk2018_killed.py"))
+	t.Cleanup(m.end)
+	script, err := filepath.Abs(filepath.Join("testdata", script))
 	if err != nil {
 		t.Fatal(err)
 	}
-	traces := t.TempDir()
-	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "python"), script, traces)
-	cmd.Dir = t.TempDir()
-	cmd.Env = append([]string{"HOME=" + t.TempDir(), "PATH=" + bin + string(os.PathListSeparator) + os.Getenv("PATH"), "LANG=C.UTF-8", "TMPDIR=" + t.TempDir(), "PYTHONDONTWRITEBYTECODE=1"}, m.environ()...)
-	var said strings.Builder
-	cmd.Stdout, cmd.Stderr = &said, &said
+	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "python"), script)
+	cmd.Dir, cmd.Env = t.TempDir(), append(m.environ(), "HOME="+t.TempDir(), "TMPDIR="+t.TempDir(), "LANG=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1",
+		"PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
-	for ready := filepath.Join(traces, "waiting"); ; time.Sleep(20 * time.Millisecond) {
-		if _, err := os.Stat(ready); err == nil {
-			break
-		}
-		select {
-		case err := <-done:
-			t.Fatalf("before the kill: %v\n%s", err, tail([]byte(said.String()), 8000))
-		default:
-		}
-	}
-	m.kill()
-	m.live()
-	if err := <-done; err != nil || !strings.HasSuffix(strings.TrimSpace(said.String()), "ok") {
-		t.Fatalf("%v\n%s", err, tail([]byte(said.String()), 12000))
-	}
-	m.end()
-	for name, want := range map[string]string{"first": "begun\n", "second": "begun\ndone\n"} {
-		if got, err := os.ReadFile(filepath.Join(traces, name)); string(got) != want {
-			t.Errorf("%s: %q %v, want %q", name, got, err, want)
+	watchdog := time.AfterFunc(20*time.Minute, func() { _ = cmd.Process.Kill() })
+	defer watchdog.Stop()
+	lines := bufio.NewScanner(out)
+	last := ""
+	for lines.Scan() {
+		last = lines.Text()
+		t.Log(last)
+		if last == "running" {
+			m.kill()
+			m.live()
+			if _, err := io.WriteString(in, "again\n"); err != nil {
+				t.Error(err)
+			}
 		}
 	}
+	if err := cmd.Wait(); err != nil || last != "ok" {
+		t.Fatalf("%v\n%s", err, tail(said.Bytes(), 12000))
+	}
+}
+
+// mortal is an emulator in a process of its own.
+type mortal struct {
+	t                           *testing.T
+	binary, data, listen, spark string
+	cmd                         *exec.Cmd
+	log                         bytes.Buffer
+}
+
+// live starts it, and returns when it answers.
+func (m *mortal) live() {
+	m.t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.cmd = exec.Command(m.binary, "up", "--data", m.data, "--listen", m.listen, "--engine", "process", "--ready-fd", "3")
+	m.cmd.Env = append(os.Environ(), "LAZULITE_SPARK="+m.spark)
+	m.cmd.ExtraFiles, m.cmd.Stderr = []*os.File{w}, &m.log
+	if err := m.cmd.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	_ = w.Close()
+	line, err := bufio.NewReader(r).ReadString('\n')
+	_ = r.Close()
+	if err != nil || !strings.HasPrefix(line, "ready ") {
+		m.t.Fatalf("the emulator does not start: %q %v\n%s", line, err, tail(m.log.Bytes(), 4000))
+	}
+}
+
+// kill is kill -9.
+func (m *mortal) kill() {
+	_ = m.cmd.Process.Kill()
+	_ = m.cmd.Wait()
+}
+
+func (m *mortal) end() {
+	_ = m.cmd.Process.Signal(os.Interrupt)
+	_ = m.cmd.Wait()
+	if m.t.Failed() {
+		m.t.Logf("the emulator's log:\n%s", tail(m.log.Bytes(), 4000))
+	}
+}
+
+// environ is what its clients are given.
+func (m *mortal) environ() []string {
+	m.t.Helper()
+	out, err := exec.CommandContext(m.t.Context(), m.binary, "env", "--data", m.data, "-o", "json").Output()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	var values map[string]string
+	if err := json.Unmarshal(out, &values); err != nil {
+		m.t.Fatal(err)
+	}
+	var env []string
+	for name, value := range values {
+		env = append(env, name+"="+value)
+	}
+	return append(env, hostEnv()...)
+}
+
+// freePort is an address that no outgoing connection can be given while the emulator is down.
+func freePort(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		address := "127.0.0.1:" + strconv.Itoa(15000+rand.IntN(15000))
+		if l, err := net.Listen("tcp", address); err == nil {
+			_ = l.Close()
+			return address
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
 }
