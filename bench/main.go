@@ -63,6 +63,7 @@ func main() {
 	}
 	if *only == "spark" {
 		sparkRuns(report, dir)
+		livy(report)
 		report.print(os.Stdout)
 		return
 	}
@@ -75,6 +76,7 @@ func main() {
 	writes(report, filepath.Join(dir, "kill"))
 	clusters(report)
 	containerGroups(report)
+	livy(report)
 	if *python != "" {
 		clientRuns(report, e)
 		scoring(report, filepath.Join(dir, "process"))

@@ -13,9 +13,13 @@ const hdiPassword = "Correct-Horse7"
 // hadoop is az, and an emulator whose clusters' nodes run nothing: here it is
 // judged what the resource manager answers; Spark has tests of its own.
 func hadoop(t *testing.T, c client) azure {
+	return hadoopOn(t, c, func(cfg *emulator.Config) { cfg.Engine = engine.NewSimulated(engine.Config{}) })
+}
+
+func hadoopOn(t *testing.T, c client, change ...func(*emulator.Config)) azure {
 	bin := c.bin(t)
 	t.Parallel()
-	e := up(t, func(cfg *emulator.Config) { cfg.Engine = engine.NewSimulated(engine.Config{}) })
+	e := up(t, change...)
 	a := azure{t, bin, append(environ(t, e, bin), "AZURE_CONFIG_DIR="+t.TempDir())}
 	login(a, e, "hdi", "eastus")
 	a.run("storage", "account", "create", "-g", "hdi", "-n", "hdistore", "-l", "eastus", "--sku", "Standard_LRS")
@@ -79,4 +83,53 @@ func TestAzNewHDInsight(t *testing.T) {
 		t.Errorf("credentials show: %s", all)
 	}
 	a.run(append(on("delete"), "-n", "sparknew", "--yes")...)
+}
+
+// TestAzNewHDInsightNodes has what runs on nodes, which are processes of this
+// host: script actions and applications; and monitoring, and what is refused.
+func TestAzNewHDInsightNodes(t *testing.T) {
+	a := hadoopOn(t, azNew)
+	on := func(verb ...string) []string { return append(append([]string{"hdinsight"}, verb...), "-g", "hdi") }
+	of := func(verb ...string) []string { return append(on(verb...), "--cluster-name", "kafka1") }
+	a.run(append(on("create"), "-n", "kafka1", "-t", "kafka", "-p", hdiPassword, "-u", "admin", "--ssh-user", "sshuser", "--ssh-password", hdiPassword, "--storage-account", "hdistore",
+		"--headnode-size", "large", "--workernode-size", "large", "--zookeepernode-size", "large", "-c", "1", "--workernode-data-disks-per-node", "1")...)
+	const script = "https://hdiconfigactions.blob.core.windows.net/linuxhueconfigactionv02/install-hue-uber-v02.sh"
+	a.run(append(of("script-action", "execute"), "-n", "hue", "--script-uri", script, "--roles", "headnode", "workernode", "--persist-on-success")...)
+	a.fails("cannot be accessed", append(of("script-action", "execute"), "-n", "none", "--script-uri", script+".none", "--roles", "headnode")...)
+	if got := a.query("[].name", of("script-action", "list")...); got != `["hue"]` {
+		t.Errorf("script-action list: %s", got)
+	}
+	if got := a.query("[].[name,status,executionSummary[0].instanceCount]", of("script-action", "list-execution-history")...); got != `[["hue","Succeeded",2]]` {
+		t.Errorf("script-action list-execution-history: %s", got)
+	}
+	id := a.query("[0].scriptExecutionId", of("script-action", "list-execution-history")...)
+	if got := a.query("status", append(of("script-action", "show-execution-details"), "--execution-id", id)...); got != `"Succeeded"` {
+		t.Errorf("script-action show-execution-details: %s", got)
+	}
+	a.run(append(of("script-action", "delete"), "-n", "hue")...)
+	a.run(append(of("script-action", "promote"), "--execution-id", id)...)
+	if got := a.query("[].name", of("script-action", "list")...); got != `["hue"]` {
+		t.Errorf("script-action list after promote: %s", got)
+	}
+	a.run(append(of("application", "create"), "-n", "app1", "--script-uri", script, "--script-action-name", "install", "--edgenode-size", "large")...)
+	a.run(append(of("application", "wait"), "-n", "app1", "--created")...)
+	if got := a.query("properties.applicationState", append(of("application", "show"), "-n", "app1")...); got != `"Running"` {
+		t.Errorf("application show: %s", got)
+	}
+	a.run(append(of("application", "delete"), "-n", "app1", "--yes")...)
+	if got := a.query("[].name", of("application", "list")...); got != `[]` {
+		t.Errorf("application list after the delete: %s", got)
+	}
+
+	a.run("monitor", "log-analytics", "workspace", "create", "-g", "hdi", "-n", "laws1", "-l", "eastus")
+	for _, kind := range []string{"monitor", "azure-monitor", "azure-monitor-agent"} {
+		a.run(append(on(kind, "enable"), "-n", "kafka1", "--workspace", "laws1")...)
+		if got := a.query("clusterMonitoringEnabled", append(on(kind, "show"), "-n", "kafka1")...); got != `true` {
+			t.Errorf("%s show: %s", kind, got)
+		}
+		a.run(append(on(kind, "disable"), "-n", "kafka1")...)
+	}
+	a.fails("Autoscale is not available", append(of("autoscale", "create"), "--type", "Load", "--min-workernode-count", "1", "--max-workernode-count", "3", "--yes")...)
+	a.fails("customer-managed key is not enabled", append(on("rotate-disk-encryption-key"), "-n", "kafka1", "--encryption-key-name", "k", "--encryption-key-version", "v", "--encryption-vault-uri", "https://v.vault.azure.net")...)
+	a.run(append(on("delete"), "-n", "kafka1", "--yes")...)
 }

@@ -43,16 +43,12 @@ func TestGoSDK(t *testing.T) {
 
 // TestMgmtLivy has PyPI's livy use a cluster's Livy, on the Spark that `lazulite spark install` got.
 func TestMgmtLivy(t *testing.T) {
-	spark := os.Getenv("LAZULITE_SPARK")
-	if spark == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			t.Skip(err)
-		}
-		spark = filepath.Join(cache, "lazulite", "spark")
-	}
-	if _, err := os.Stat(filepath.Join(spark, "spark")); err != nil {
-		t.Skip("no Spark on this machine: lazulite spark install gets it (LAZULITE_SPARK names it elsewhere)")
-	}
+	spark := sparkFolder(t)
 	python(t, mgmt, "mgmt_livy.py", func(c *emulator.Config) { c.Spark = spark })
+}
+
+// TestSparkmagic has the magics that notebooks on HDInsight use.
+func TestSparkmagic(t *testing.T) {
+	spark := sparkFolder(t)
+	python(t, client{"LAZULITE_SPARKMAGIC", "sparkmagic"}, "sparkmagic_livy.py", func(c *emulator.Config) { c.Spark = spark })
 }

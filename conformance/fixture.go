@@ -25,6 +25,7 @@ type fixtures struct {
 	service    fixture[*webService]
 	amlCluster fixture[*amlCluster]
 	hdinsight  fixture[sparkCluster]
+	pyspark    fixture[kept]
 	providers  map[string]fixture[struct{}]
 	dirs       []string
 }

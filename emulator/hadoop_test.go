@@ -152,98 +152,17 @@ func (c *client) gateway(status int, name, path string) answer {
 	return c.must(status, "GET https://"+name+".azurehdinsight.net"+path+"!", nil, "Authorization: "+basic("admin", clusterPassword))
 }
 
+// livy asks the Livy of a cluster.
+func (c *client) livy(status int, name, line, body string) answer {
+	c.t.Helper()
+	method, path, _ := strings.Cut(line, " ")
+	return c.must(status, method+" https://"+name+".azurehdinsight.net"+path+"!", body, "Authorization: "+basic("admin", clusterPassword), "X-Requested-By: admin")
+}
+
 func basic(user, password string) string {
 	r := &http.Request{Header: http.Header{}}
 	r.SetBasicAuth(user, password)
 	return r.Header.Get("Authorization")
-}
-
-const wordCount = `
-from pyspark import SparkContext
-sc = SparkContext(appName="words")
-counts = sc.textFile("wasb:///big/words.txt").flatMap(lambda l: l.split()).map(lambda w: (w, 1)).reduceByKey(lambda a, b: a + b)
-counts.map(lambda p: "%s %d" % p).coalesce(1).saveAsTextFile("wasb:///big/counts")
-for word, n in sorted(counts.collect()):
-    print("COUNT", word, n)
-`
-
-const failing = `
-from pyspark import SparkContext
-sc = SparkContext(appName="failing")
-sc.parallelize(range(4)).map(lambda x: 1 // (x - 2)).collect()
-`
-
-// TestSpark has a cluster do what its users do over SSH: pi, a word count over
-// 200 MB on the cluster's storage, and a job that fails; it grows meanwhile.
-func TestSpark(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it runs a cluster for a minute")
-	}
-	spark := sparkFolder(t)
-	e, c := up(t, func(cfg *emulator.Config) {
-		cfg.Spark, cfg.Environment = spark, []string{"PATH=" + os.Getenv("PATH")}
-	})
-	c.cluster("sparky", 1)
-	head := clusterLogin(t, e.Addr(), "sparky")
-
-	out, said, code := sh(t, head, `spark-submit --master yarn "$SPARK_HOME/examples/src/main/python/pi.py" 4`)
-	if code != 0 || !strings.Contains(out, "Pi is roughly 3.1") {
-		t.Fatalf("pi ends with %d: %s\n%s", code, out, last(said))
-	}
-	// 5 million lines of 42 bytes.
-	if _, said, code := sh(t, head, `yes "lorem ipsum dolor sit amet lorem  ipsum  " | head -n 5000000 >words.txt && ls -l words.txt >&2 && hdfs dfs -mkdir -p /big && hdfs dfs -put words.txt wasb:///big/`); code != 0 {
-		t.Fatalf("put: %s", last(said))
-	}
-	put(t, head, "words.py", wordCount)
-	counted := make(chan string, 1)
-	go func() {
-		out, said, code := sh(t, head, "spark-submit words.py")
-		if code != 0 {
-			out = fmt.Sprintf("it ends with %d: %s", code, last(said))
-		}
-		counted <- out
-	}()
-	c.must(202, "POST {P}/Microsoft.HDInsight/clusters/sparky/roles/workernode/resize"+clusterVersion, `{"targetInstanceCount":2}`)
-	c.clusterUp("sparky")
-	if n := c.gateway(200, "sparky", "/ws/v1/cluster/metrics").get("clusterMetrics.activeNodes"); n != 2.0 {
-		t.Errorf("YARN counts %v nodes", n)
-	}
-	if got := <-counted; !strings.Contains(got, "COUNT lorem 10000000") || !strings.Contains(got, "COUNT amet 5000000") {
-		t.Errorf("the words: %s", got)
-	}
-	if out, said, _ := sh(t, head, "hdfs dfs -ls wasb://data@hdistore.blob.core.windows.net/big/counts"); !strings.Contains(out, "_SUCCESS") {
-		t.Errorf("the counts are not in the storage account: %s\n%s", out, last(said))
-	}
-
-	put(t, head, "failing.py", failing)
-	// In client mode YARN does not learn of it.
-	if _, said, code := sh(t, head, "spark-submit --deploy-mode cluster --conf spark.yarn.maxAppAttempts=1 failing.py"); code != 1 || !strings.Contains(said, "final status: FAILED") {
-		t.Errorf("the job that fails in the cluster ends with %d: %s", code, last(said))
-	}
-	if _, said, code := sh(t, head, "spark-submit failing.py"); code != 1 || !strings.Contains(said, "ZeroDivisionError") {
-		t.Errorf("the job that fails ends with %d: %s", code, last(said))
-	}
-	put(t, head, "syntax.py", "print('a'")
-	if out, said, code := sh(t, head, "spark-submit syntax.py"); code != 1 || !strings.Contains(out+said, "SyntaxError") {
-		t.Errorf("a syntax error ends with %d: %s\n%s", code, out, last(said))
-	}
-	states := map[string]string{}
-	apps, _ := c.gateway(200, "sparky", "/ws/v1/cluster/apps").get("apps.app").([]any)
-	for _, a := range apps {
-		m := a.(map[string]any)
-		states[m["name"].(string)] = m["finalStatus"].(string)
-	}
-	if states["words"] != "SUCCEEDED" || states["failing.py"] != "FAILED" {
-		t.Errorf("YARN shows %v", states)
-	}
-	c.must(401, "GET https://sparky.azurehdinsight.net/ws/v1/cluster/apps!", nil, "Authorization: "+basic("admin", "wrong"))
-	if a := c.gateway(200, "sparky", "/api/v1/clusters/sparky/services/YARN"); a.text("ServiceInfo.state") != "STARTED" {
-		t.Errorf("Ambari: %s", a)
-	}
-	c.must(404, "GET https://nobody.azurehdinsight.net/ws/v1/cluster/apps!", nil, "Authorization: "+basic("admin", clusterPassword))
-	if a := c.do("DELETE {P}/Microsoft.HDInsight/clusters/sparky"+clusterVersion, nil); a.status != 202 {
-		t.Errorf("delete: %s", a)
-	}
 }
 
 // asking has each executor say which machine it is, and read by Azure's own
@@ -327,13 +246,21 @@ func TestKilledSpark(t *testing.T) {
 			_ = s.Run("spark-submit --deploy-mode cluster long.py") // it dies with the emulator
 		}
 	}()
-	app := func(c *client) map[string]any {
+	apps := func(c *client) []any {
 		a, err := c.try(context.Background(), "GET https://sparky.azurehdinsight.net/ws/v1/cluster/apps!", nil, "Authorization: "+basic("admin", clusterPassword))
 		if err != nil {
 			return nil
 		}
-		m, _ := a.get("apps.app.0").(map[string]any)
-		return m
+		all, _ := a.get("apps.app").([]any)
+		return all
+	}
+	app := func(c *client) map[string]any {
+		for _, one := range apps(c) {
+			if m := one.(map[string]any); m["name"] == "long.py" {
+				return m
+			}
+		}
+		return nil
 	}
 	eventually(t, 4*time.Minute, func() string {
 		if m := app(c); m["state"] != "RUNNING" {
@@ -341,10 +268,26 @@ func TestKilledSpark(t *testing.T) {
 		}
 		return ""
 	})
+	// A batch of Livy's, which has to wait for its turn: what the head node runs of it, runs.
+	if _, said, code := sh(t, head, "hdfs dfs -put long.py /long.py"); code != 0 {
+		t.Fatal(last(said))
+	}
+	batch := "/livy/batches/" + fmt.Sprint(c.livy(201, "sparky", "POST /livy/batches", `{"file":"/long.py","name":"waits","conf":{"spark.app.name":"waits"}}`).get("id"))
+	var id string
+	eventually(t, 2*time.Minute, func() string {
+		b := c.livy(200, "sparky", "GET "+batch, "")
+		if id = b.text("appId"); id == "" || b.text("state") != "running" {
+			return "the batch: " + b.String()
+		}
+		return ""
+	})
 	v.kill()
 	v.live()
 	c = v.client()
 	c.clusterUp("sparky")
+	if b := c.livy(200, "sparky", "GET "+batch, ""); b.text("state") != "dead" || b.text("appId") != id || !strings.Contains(b.String(), "The emulator ended while this ran") {
+		t.Errorf("after the start the batch is %s", b)
+	}
 	eventually(t, 7*time.Minute, func() string {
 		m := app(c)
 		id, _ := m["id"].(string)
@@ -359,10 +302,12 @@ func TestKilledSpark(t *testing.T) {
 		return ""
 	})
 	head = clusterLogin(t, v.listen, "sparky")
-	if id, _ := app(c)["id"].(string); app(c)["state"] == "RUNNING" {
-		// It goes on, and has all of the one worker.
-		if out, said, code := sh(t, head, "yarn application -kill "+id); code != 0 {
-			t.Errorf("kill: %s\n%s", out, last(said))
+	for _, one := range apps(c) {
+		// What goes on has all of the one worker.
+		if m := one.(map[string]any); m["finalStatus"] == "UNDEFINED" {
+			if out, said, code := sh(t, head, fmt.Sprintf("yarn application -kill %v", m["id"])); code != 0 {
+				t.Errorf("kill: %s\n%s", out, last(said))
+			}
 		}
 	}
 	out, said, code := sh(t, head, `spark-submit "$SPARK_HOME/examples/src/main/python/pi.py" 2`)

@@ -96,10 +96,22 @@ def log(run, name):
     return logs["azureml-logs/" + name]
 
 
+def service_log(run, name):
+    """A log of Batch AI's own; it may come a moment after the run's end."""
+    deadline = time.time() + 30
+    while not any(("azureml-logs/55_batchai_" + name) in n for n in run.get_file_names()):
+        assert time.time() < deadline, run.get_file_names()
+        time.sleep(0.2)
+    return [text for n, text in run.get_details_with_logs()["logFiles"].items() if "55_batchai_" + name in n]
+
+
 run = finish(exp.submit(ScriptRunConfig(folder, "train.py", arguments=["--x", 1], run_config=config())), "Completed")
 assert run.get_metrics() == {"acc": 0.5}, run.get_metrics()
 assert "outputs/m.txt" in run.get_file_names()
 assert run.get_details()["target"] == "traincluster" and run.get_details().get("error") is None, run.get_details()
+
+told = service_log(run, "execution.txt")
+assert len(told) == 1 and "attempt 1, on 1 node(s): " in told[0], told
 
 # In a container, as a run on Batch AI was by default.
 finish(exp.submit(ScriptRunConfig(folder, "plain.py", run_config=config("python3", docker=True))), "Completed")
@@ -154,6 +166,7 @@ if shutil.which("mpirun"):
     run = finish(exp.submit(ranks), "Completed")
     for rank in range(4):
         assert "rank %d of 4" % rank in log(run, "80_driver_log_rank_%d.txt" % rank), run.get_details_with_logs()
+    assert len(service_log(run, "execution-tvm-")) == 2 and len(service_log(run, "stdout-job_prep-tvm-")) == 2, run.get_file_names()
 
 if os.environ.get("LAZULITE_TEST_CONDA"):
     system = config(None)

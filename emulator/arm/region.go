@@ -85,11 +85,19 @@ func displayNames() []string {
 // zoned are the regions of autumn 2018 that had availability zones.
 var zoned = []string{"centralus", "eastus2", "francecentral", "northeurope", "southeastasia", "westeurope", "westus2"}
 
+// AvailabilityZones are those of a region, given by its short name; none where it had none.
+func AvailabilityZones(location string) []string {
+	if slices.Contains(zoned, location) {
+		return []string{"1", "2", "3"}
+	}
+	return []string{}
+}
+
 func zoneMappings() []zoneDocument {
 	var out []zoneDocument
 	for _, r := range regions {
 		if slices.Contains(zoned, r.name) {
-			out = append(out, zoneDocument{r.display, []string{"1", "2", "3"}})
+			out = append(out, zoneDocument{r.display, AvailabilityZones(r.name)})
 		}
 	}
 	return out

@@ -63,6 +63,7 @@ func (f *Fake) compute() arm.Provider {
 			arm.Query{Method: http.MethodGet, Pattern: "locations/{location}/usages", Versions: versions, Do: f.listUsages},
 			arm.Query{Method: http.MethodGet, Pattern: "locations/{location}/runCommands", Versions: arm.Versions{From: "2017-03-30"}, Do: f.listRunCommands},
 			arm.Query{Method: http.MethodGet, Pattern: "locations/{location}/runCommands/{command}", Versions: arm.Versions{From: "2017-03-30"}, Do: f.getRunCommand},
+			f.skuQuery(),
 		),
 	}
 }

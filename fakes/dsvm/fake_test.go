@@ -506,57 +506,6 @@ func TestSimulatedGPUs(t *testing.T) {
 	})
 }
 
-func TestUsages(t *testing.T) {
-	w := newWorld(t, t.TempDir(), nil)
-	w.create("vm1")
-	do := func(pattern, location string) (map[string]any, error) {
-		for _, p := range w.fake.Providers() {
-			for _, q := range p.Queries {
-				if q.Pattern == pattern {
-					v, err := q.Do(t.Context(), arm.Call{Version: "2018-06-01", Vars: map[string]string{"location": location}})
-					data, _ := json.Marshal(v)
-					out := map[string]any{}
-					_ = json.Unmarshal(data, &out)
-					return out, err
-				}
-			}
-		}
-		t.Fatalf("no %s", pattern)
-		return nil, nil
-	}
-	find := func(list any, name string) (out map[string]any) {
-		for _, e := range at(list, "value").([]any) {
-			if at(e, "name.value") == name || at(e, "name") == name {
-				out = e.(map[string]any)
-			}
-		}
-		return out
-	}
-	usages, err := do("locations/{location}/usages", "East US 2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range map[string]float64{"cores": 1, "virtualMachines": 1, "standardDSv2Family": 1, "standardDv2Family": 0} {
-		if u := find(usages, name); u["currentValue"] != want || u["unit"] != "Count" {
-			t.Errorf("%s: %v", name, u)
-		}
-	}
-	if usages, _ := do("locations/{location}/usages", "westus"); find(usages, "cores")["currentValue"] != 0.0 {
-		t.Error("it counts in another region")
-	}
-	sizes, err := do("locations/{location}/vmSizes", "westus")
-	if err != nil || find(sizes, "Standard_NC6") != nil {
-		t.Errorf("NC6 in westus, %v", err)
-	}
-	if s := find(sizes, "Standard_DS1_v2"); s["numberOfCores"] != 1.0 || s["memoryInMB"] != 3584.0 || s["maxDataDiskCount"] != 4.0 || s["resourceDiskSizeInMB"] != 7168.0 || s["osDiskSizeInMB"] != 1047552.0 {
-		t.Errorf("%v", s)
-	}
-	for _, pattern := range []string{"locations/{location}/usages", "locations/{location}/vmSizes"} {
-		_, err := do(pattern, "atlantis")
-		wantError(t, pattern, err, 404, "NoRegisteredProviderFound", "location 'atlantis'", "")
-	}
-}
-
 func TestBadConfig(t *testing.T) {
 	for _, c := range []dsvm.Config{{}, {Dir: t.TempDir()}} {
 		f := dsvm.New(c)

@@ -349,6 +349,24 @@ func (w *world) show(id string) map[string]any {
 	return out
 }
 
+// query asks what the fake's Query of a pattern answers.
+func (w *world) query(pattern string, c arm.Call) (map[string]any, error) {
+	w.Helper()
+	for _, p := range w.fake.Providers() {
+		for _, q := range p.Queries {
+			if q.Pattern == pattern {
+				v, err := q.Do(w.Context(), c)
+				data, _ := json.Marshal(v)
+				out := map[string]any{}
+				_ = json.Unmarshal(data, &out)
+				return out, err
+			}
+		}
+	}
+	w.Fatalf("no %s", pattern)
+	return nil, nil
+}
+
 // at follows a path like "properties.subnets.0.name".
 func at(v any, path string) any {
 	for _, p := range strings.Split(path, ".") {

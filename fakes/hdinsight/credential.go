@@ -1,10 +1,13 @@
 package hdinsight
 
 import (
+	"context"
 	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"lazulite.dev/emulator/arm"
 )
 
 // readGateway reads restAuthCredential of a configuration or of settings.
@@ -60,4 +63,12 @@ func checkPassword(what, p string, least, most int, at string) error {
 			what, least, most, "single quote, double quote, backquote and backslash")
 	}
 	return nil
+}
+
+// refuseRotation is POST rotatediskencryptionkey: no cluster has a key of its owner's.
+func (f *Fake) refuseRotation(_ context.Context, _ arm.View, _ arm.Call, r *arm.Resource) error {
+	if _, _, err := ready(r); err != nil {
+		return err
+	}
+	return badRequest("Disk encryption with a customer-managed key is not enabled on the cluster '%s'.", r.ID.Name())
 }

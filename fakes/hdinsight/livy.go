@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"path/filepath"
 
 	"lazulite.dev/fakes/hdinsight/cluster"
 	"lazulite.dev/fakes/hdinsight/livy"
@@ -34,8 +35,12 @@ func (f *Fake) livyOf(c *cluster.Cluster) (*livy.Server, error) {
 	}
 	id := c.Spec().ID
 	if f.livys[id] == nil {
-		f.livys[id] = livy.New(livy.Config{Node: c, Clock: f.cfg.Clock, Logger: f.cfg.Logger,
+		server, err := livy.New(livy.Config{Node: c, Dir: filepath.Join(c.Dir(), "livy"), Clock: f.cfg.Clock, Logger: f.cfg.Logger,
 			DefaultFS: func() string { return c.Configurations()["core-site"]["fs.defaultFS"] }})
+		if err != nil {
+			return nil, err
+		}
+		f.livys[id] = server
 	}
 	return f.livys[id], nil
 }

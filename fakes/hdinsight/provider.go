@@ -46,6 +46,8 @@ func (f *Fake) Provider() arm.Provider {
 				"PUT extensions/{extension}":          {LRO: accepted("-0"), Begin: f.beginExtension},
 				"DELETE extensions/{extension}":       {LRO: accepted("-0"), Begin: f.endExtension},
 				"listHosts":                           {Sync: f.listHosts, ReadOnly: true},
+				"roles/{role}/autoscale":              {LRO: accepted("-0"), Begin: f.refuseAutoscale},
+				"rotatediskencryptionkey":             {LRO: accepted("-0"), Begin: f.refuseRotation},
 				"restartHosts":                        {LRO: accepted("-0"), Begin: f.beginRestart, List: true},
 			},
 			Reads: map[string]arm.Read{

@@ -49,6 +49,28 @@ func (f *Fake) beginResize(ctx context.Context, v arm.View, c arm.Call, r *arm.R
 	return n.store(r)
 }
 
+// refuseAutoscale is POST roles/{role}/autoscale: no cluster scales itself here,
+// so that only what turns it off has nothing to do.
+func (f *Fake) refuseAutoscale(_ context.Context, _ arm.View, c arm.Call, r *arm.Resource) error {
+	s, _, err := ready(r)
+	if err != nil {
+		return err
+	}
+	var body struct {
+		Autoscale json.RawMessage `json:"autoscale"`
+	}
+	if err := json.Unmarshal(c.Body, &body); len(c.Body) > 0 && err != nil {
+		return badRequest("The value of 'autoscale' is of a wrong type.")
+	}
+	switch {
+	case s.role(c.Vars["role"]) == nil:
+		return badRequest("The role '%s' is not one of the cluster '%s'.", c.Vars["role"], r.ID.Name())
+	case len(body.Autoscale) > 0 && string(body.Autoscale) != "null":
+		return badRequest("Autoscale is not available for this subscription: the role '%s' of the cluster '%s' keeps its size.", c.Vars["role"], r.ID.Name())
+	}
+	return nil
+}
+
 func badTarget(format string, args ...any) *arm.Error {
 	e := badRequest(format, args...)
 	e.Target = "targetInstanceCount"

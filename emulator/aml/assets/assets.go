@@ -145,7 +145,7 @@ func (s *Service) Provision(ctx context.Context, ws plane.Workspace) error {
 		}
 	}
 	if f, ok := s.blobs.(shares); ok {
-		if err := f.EnsureShare(ctx, ws.StorageAccount, fileStoreShare(ws)); err != nil {
+		if err := f.EnsureShare(ctx, ws.StorageAccount, FileStoreShare(ws)); err != nil {
 			return fmt.Errorf("assets: provision %s: %w", ws.Workspace, err)
 		}
 	}

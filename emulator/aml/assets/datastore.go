@@ -97,7 +97,8 @@ func blobStoreContainer(ws plane.Workspace) string {
 	return "azureml-blobstore-" + strings.ToLower(ws.GUID)
 }
 
-func fileStoreShare(ws plane.Workspace) string {
+// FileStoreShare is the file share that every workspace has in its storage account.
+func FileStoreShare(ws plane.Workspace) string {
 	return "azureml-filestore-" + strings.ToLower(ws.GUID)
 }
 
@@ -116,7 +117,7 @@ func (s *Service) provisionDatastores(ctx context.Context, ws plane.Workspace) e
 	}
 	records := map[string]any{
 		datastoreKey(ws, "workspaceblobstore"): own("workspaceblobstore", typeBlob, blobStoreContainer(ws)),
-		datastoreKey(ws, "workspacefilestore"): own("workspacefilestore", typeShare, fileStoreShare(ws)),
+		datastoreKey(ws, "workspacefilestore"): own("workspacefilestore", typeShare, FileStoreShare(ws)),
 		defaultKey(ws):                         defaultStore{"workspaceblobstore"},
 		key(ws, "provisioned"):                 struct{}{},
 	}

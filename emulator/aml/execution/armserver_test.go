@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -17,6 +19,8 @@ import (
 
 	"lazulite.dev/emulator/aml/execution"
 )
+
+const storageAccount = "/subscriptions/s1/resourceGroups/rg/providers/Microsoft.Storage/storageAccounts/account"
 
 const cluster = "/subscriptions/s1/resourceGroups/rg/providers/Microsoft.BatchAI/workspaces/bai/clusters/c1"
 
@@ -67,18 +71,24 @@ func newManager(w *world) *manager {
 }
 
 // Do implements execution.ARM.
-func (m *manager) Do(_ context.Context, method, path, _ string, body, out any) error {
+func (m *manager) Do(_ context.Context, method, target, _ string, body, out any) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	notFound := &execution.ARMError{Status: http.StatusNotFound, Code: "ResourceNotFound", Message: path + " was not found."}
-	id, verb := path, ""
-	for _, v := range []string{"/terminate", "/containers/run/logs"} {
-		if s, ok := strings.CutSuffix(path, v); ok {
+	notFound := &execution.ARMError{Status: http.StatusNotFound, Code: "ResourceNotFound", Message: target + " was not found."}
+	id, verb := target, ""
+	for _, v := range []string{"/terminate", "/containers/run/logs", "/listOutputFiles?outputdirectoryid=stdouterr", "/listOutputFiles?%24skiptoken=x&outputdirectoryid=stdouterr"} {
+		if s, ok := strings.CutSuffix(target, v); ok {
 			id, verb = s, v
 		}
 	}
 	o := m.orders[id]
 	switch {
+	case id == workspace.ID():
+		return answer(out, map[string]any{"properties": map[string]any{"storageAccount": storageAccount}})
+	case target == storageAccount+"/listKeys" && method == http.MethodPost:
+		return answer(out, map[string]any{"keys": []any{map[string]any{"value": "key1"}}})
+	case o != nil && strings.HasPrefix(verb, "/listOutputFiles"):
+		return answer(out, o.files(id, strings.Contains(verb, "skiptoken")))
 	case strings.HasSuffix(id[:strings.LastIndex(id, "/")], "/experiments"):
 		return nil
 	case method == http.MethodPut && m.refuse != nil:
@@ -104,26 +114,62 @@ func (m *manager) Do(_ context.Context, method, path, _ string, body, out any) e
 		}
 		return nil
 	}
-	var answer any
+	var doc any
 	switch {
 	case verb == "/containers/run/logs":
-		answer = map[string]any{"content": o.output}
+		doc = map[string]any{"content": o.output}
 	case strings.Contains(id, "/containerGroups/"):
 		state := map[string]any{"state": map[string]string{"queued": "Waiting", "running": "Running"}[o.state]}
 		if o.state == "succeeded" || o.state == "failed" {
 			state = map[string]any{"state": "Terminated", "exitCode": o.code, "detailStatus": "Error"}
 		}
-		answer = map[string]any{"properties": map[string]any{"provisioningState": "Succeeded",
+		doc = map[string]any{"properties": map[string]any{"provisioningState": "Succeeded",
 			"containers": []any{map[string]any{"properties": map[string]any{"instanceView": map[string]any{"currentState": state}}}}}}
 	case o.state == "queued" && m.waiting != "":
-		answer = map[string]any{"properties": map[string]any{"provisioningState": "succeeded", "executionState": o.state,
+		doc = map[string]any{"properties": map[string]any{"provisioningState": "succeeded", "executionState": o.state,
 			"executionInfo": map[string]any{"errors": []any{map[string]any{"code": "JobWaiting", "message": m.waiting}}}}}
 	default:
-		answer = map[string]any{"properties": map[string]any{"provisioningState": "succeeded", "executionState": o.state,
+		doc = map[string]any{"properties": map[string]any{"provisioningState": "succeeded", "executionState": o.state,
 			"executionInfo": map[string]any{"exitCode": o.code, "errors": []any{map[string]any{"code": "JobFailed", "message": "The job exited."}}}}}
 	}
-	b, _ := json.Marshal(answer)
+	return answer(out, doc)
+}
+
+func answer(out, doc any) error {
+	b, _ := json.Marshal(doc)
 	return json.Unmarshal(b, out)
+}
+
+// storageHost has the jobs' own files, each below its job's id.
+const storageHost = "https://account.file.core.windows.net"
+
+// files is a page of the list of a job's output directory.
+func (o *order) files(id string, second bool) map[string]any {
+	entry := func(name, content string) map[string]any {
+		return map[string]any{"name": name, "downloadUrl": storageHost + id + "/" + name, "properties": map[string]any{"contentLength": len(content)}}
+	}
+	if second {
+		return map[string]any{"value": []any{entry("stderr.txt", o.output), map[string]any{"name": "folder", "fileType": "directory"}}}
+	}
+	return map[string]any{"value": []any{entry("execution.log", "it runs"), entry("stdout.txt", "")},
+		"nextLink": "https://management.azure.com" + id + "/listOutputFiles?outputdirectoryid=stdouterr&$skiptoken=x&api-version=2018-05-01"}
+}
+
+// RoundTrip implements http.RoundTripper: the storage that jobs' files are in.
+func (m *manager) RoundTrip(r *http.Request) (*http.Response, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	id, name := path.Split(r.URL.Path)
+	rec := httptest.NewRecorder()
+	switch o := m.orders[strings.TrimSuffix(id, "/")]; {
+	case o == nil || r.URL.Scheme+"://"+r.URL.Host != storageHost || r.Method != http.MethodGet:
+		rec.WriteHeader(http.StatusNotFound)
+	case name == "execution.log":
+		_, _ = rec.WriteString("it runs")
+	case name == "stderr.txt":
+		_, _ = rec.WriteString(o.output)
+	}
+	return rec.Result(), nil
 }
 
 // place must be called with the lock held.

@@ -3,7 +3,6 @@ package execution
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 )
@@ -12,7 +11,10 @@ const versionBatchAI = "2018-05-01"
 
 // batchAI orders a run as a job of Microsoft.BatchAI, in an experiment of the
 // cluster's workspace that has the name of the run's.
-type batchAI struct{ arm ARM }
+type batchAI struct {
+	arm ARM
+	web http.RoundTripper // by which a job's files are fetched
+}
 
 var _ orders = (*batchAI)(nil)
 
@@ -48,10 +50,15 @@ func (b *batchAI) place(ctx context.Context, j Job, id, setupURL string) error {
 	if err != nil {
 		return err
 	}
+	share, err := b.share(ctx, j)
+	if err != nil {
+		return err
+	}
 	properties := map[string]any{
 		"cluster":             map[string]any{"id": j.Target.cluster},
 		"nodeCount":           l.nodes,
-		"stdOutErrPathPrefix": "$AZ_BATCHAI_JOB_TEMP",
+		"mountVolumes":        map[string]any{"azureFileShares": []any{share}},
+		"stdOutErrPathPrefix": "$AZ_BATCHAI_JOB_MOUNT_ROOT/" + projectShare,
 		"secrets":             []any{map[string]any{"name": setupVariable, "value": setupURL}},
 	}
 	if c := j.Config.image(); c != nil {
@@ -138,7 +145,7 @@ func (b *batchAI) look(ctx context.Context, id string) (Status, error) {
 	st := Status{Inferred: true}
 	switch p := job.Properties; {
 	case strings.EqualFold(p.ExecutionState, "succeeded"):
-		st.Phase, st.Result, st.LogsSent = "ended", "Completed", true
+		st.Phase, st.Result = "ended", "Completed"
 	case strings.EqualFold(p.ExecutionState, "failed"), strings.EqualFold(p.ProvisioningState, "failed"):
 		st.Phase, st.Result, st.Error = "ended", "Failed", job.failure()
 	case strings.EqualFold(p.ExecutionState, "running"), strings.EqualFold(p.ExecutionState, "terminating"):
@@ -191,10 +198,6 @@ func (b *batchAI) end(ctx context.Context, id string) error {
 	}
 	return err
 }
-
-// output implements orders: what the job printed before its control script took
-// over is on its node; the scripts themselves send what there is to read.
-func (b *batchAI) output(context.Context, string, func(string, io.Reader) error) error { return nil }
 
 // clear implements orders: a job stays in its experiment, as in any cluster's history.
 func (b *batchAI) clear(context.Context, string) error { return nil }

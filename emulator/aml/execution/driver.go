@@ -21,8 +21,8 @@ type Driver interface {
 	Status(ctx context.Context, j Job, h Handle, report func(Status)) error
 	// Cancel has the job end: gently, then by force. When it returns nil, nothing of it is left running.
 	Cancel(ctx context.Context, j Job, h Handle) error
-	// Logs hands each log file of the job (a path such as azureml-logs/60_control_log.txt) to put.
-	Logs(ctx context.Context, j Job, h Handle, put func(path string, r io.Reader) error) error
+	// Logs brings each log file of the job home, by j.Log.
+	Logs(ctx context.Context, j Job, h Handle) error
 	// Release drops what is held for the job here, and with finished what must not
 	// outlive it where it ran: secrets, and what was ordered for it alone.
 	Release(ctx context.Context, j Job, h Handle, finished bool) error
@@ -41,6 +41,8 @@ type Job struct {
 	// Invocation makes the control scripts' files, for a run that reaches the emulator through proxy.
 	Invocation func(ctx context.Context, proxy string) (*invocation, error)
 	Save       func(Handle) error
+	// Log makes an artifact of a log file (a path such as azureml-logs/60_control_log.txt), in the place of what has its path.
+	Log func(ctx context.Context, path string, r io.Reader) error
 	// Warn tells in the run's details what was done otherwise than asked, or happened to it.
 	Warn func(ctx context.Context, message string)
 }

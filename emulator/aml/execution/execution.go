@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -44,6 +45,8 @@ type Config struct {
 	Computes Computes
 	// ARM orders the runs on Batch AI and Azure Container Instances; nil: there are none.
 	ARM ARM
+	// Web reaches what Azure's public names lead to, storage among it; nil: the host's network.
+	Web http.RoundTripper
 	// Dial connects to the machines that runs are on; nil: over the host's network.
 	Dial Dialer
 	// Poll is how often what was ordered is asked how far it is; 0: twice a second.
@@ -152,6 +155,9 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
 	}
+	if cfg.Web == nil {
+		cfg.Web = http.DefaultTransport
+	}
 	s := &Service{cfg: cfg, log: cfg.Logger, running: map[string]*supervisor{}, slots: newSlots(cfg.RunsPerTarget)}
 	if cfg.Dir == "" {
 		dir, err := os.MkdirTemp("", "lazulite-execution-")
@@ -165,7 +171,7 @@ func New(cfg Config) (*Service, error) {
 	s.ssh = newSSHDriver(s.cfg.Store, s.cfg.Clock, s.log, s.cfg.ProxyURL, s.cfg.Dial)
 	s.drivers = map[kind]Driver{overSSH: s.ssh}
 	if cfg.ARM != nil {
-		s.drivers[onBatchAI] = s.newOrderDriver(&batchAI{cfg.ARM})
+		s.drivers[onBatchAI] = s.newOrderDriver(&batchAI{cfg.ARM, cfg.Web})
 		s.drivers[onContainerInstance] = s.newOrderDriver(&containerGroups{cfg.ARM})
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())

@@ -53,6 +53,13 @@ const (
 // patience is how long a run waits in a queue before its details tell why.
 const patience = 30 * time.Second
 
+// How often what the order itself keeps of a running job's output is brought
+// home, and how much of each file: what is long, the control scripts send.
+const (
+	logInterval = 5 * time.Second
+	outputLimit = 4 << 20
+)
+
 // setupVariable is the secret variable by which an ordered run finds its control scripts.
 const setupVariable = "AZUREML_SETUP_URL"
 
@@ -176,6 +183,7 @@ func (d *orderDriver) Resume(ctx context.Context, j Job, h Handle) error {
 // Status implements Driver.
 func (d *orderDriver) Status(ctx context.Context, j Job, h Handle, report func(Status)) error {
 	last, since := "", d.clock.Now()
+	had, brought := map[string][sha256.Size]byte{}, since
 	for told := false; ; {
 		st, err := d.orders.look(ctx, h.Order)
 		switch {
@@ -203,6 +211,12 @@ func (d *orderDriver) Status(ctx context.Context, j Job, h Handle, report func(S
 			told = true
 			j.Warn(ctx, "The run is still in the queue: "+st.Said)
 		}
+		if st.Phase == "preparing" && d.clock.Now().Sub(brought) >= logInterval {
+			if err := d.bring(ctx, j, h, had); err != nil && ctx.Err() == nil {
+				d.log.Info("logs of a run are not to be had yet", "run", j.RunID, "err", err)
+			}
+			brought = d.clock.Now()
+		}
 		t := d.clock.NewTimer(d.poll)
 		select {
 		case <-t.C():
@@ -211,6 +225,29 @@ func (d *orderDriver) Status(ctx context.Context, j Job, h Handle, report func(S
 			return ctx.Err()
 		}
 	}
+}
+
+// bring has as the run's logs what the order itself kept of its output; had is what is there already.
+func (d *orderDriver) bring(ctx context.Context, j Job, h Handle, had map[string][sha256.Size]byte) error {
+	err := d.orders.output(ctx, h.Order, func(path string, r io.Reader) error {
+		b, err := io.ReadAll(io.LimitReader(r, outputLimit))
+		if err != nil {
+			return err
+		}
+		sum := sha256.Sum256(b)
+		if had[path] == sum {
+			return nil
+		}
+		if err := j.Log(ctx, path, bytes.NewReader(b)); err != nil {
+			return err
+		}
+		had[path] = sum
+		return nil
+	})
+	if armStatus(err) == http.StatusNotFound {
+		return nil
+	}
+	return err
 }
 
 // explain puts the reason that the job itself left in the place of its order's.
@@ -248,12 +285,8 @@ func (d *orderDriver) Cancel(ctx context.Context, j Job, h Handle) error {
 }
 
 // Logs implements Driver.
-func (d *orderDriver) Logs(ctx context.Context, _ Job, h Handle, put func(string, io.Reader) error) error {
-	err := d.orders.output(ctx, h.Order, put)
-	if armStatus(err) == http.StatusNotFound {
-		return nil
-	}
-	return err
+func (d *orderDriver) Logs(ctx context.Context, j Job, h Handle) error {
+	return d.bring(ctx, j, h, map[string][sha256.Size]byte{})
 }
 
 // Release implements Driver.

@@ -16,7 +16,7 @@ func newOrdered(t *testing.T) (*world, *manager) {
 	w := newWorld(t)
 	m := newManager(w)
 	w.close()
-	w.cfg.ARM, w.cfg.Poll = m, 20*time.Millisecond
+	w.cfg.ARM, w.cfg.Web, w.cfg.Poll = m, m, 20*time.Millisecond
 	w.open()
 	w.computes["cluster"] = execution.Compute{Name: "cluster", Type: "BatchAI", State: "Succeeded", ResourceID: cluster}
 	return w, m
@@ -47,6 +47,11 @@ open("outputs/model.txt", "w").write(open("data/in.txt").read())
 				t.Errorf("outputs %q", got)
 			}
 			w.drained(t)
+			if target == "cluster" {
+				if got := w.artifact(id + "/azureml-logs/55_batchai_execution.txt"); got != "it runs" {
+					t.Errorf("execution log %q", got)
+				}
+			}
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			for name := range w.blobs {
@@ -71,16 +76,17 @@ open("outputs/model.txt", "w").write(open("data/in.txt").read())
 
 func TestOrderedWire(t *testing.T) {
 	registry := map[string]any{"address": "r.azurecr.io", "username": "u", "password": "p"}
+	mounts := `"mountVolumes":{"azureFileShares":[{"accountName":"account","azureFileUrl":"https://account.file.core.windows.net/azureml-filestore-` + strings.ToLower(workspace.GUID) + `","credentials":{"accountKey":"key1"},"relativeMountPath":"azureml_project_share"}]},`
 	rows := []struct {
 		name, target string
 		change       func(map[string]any)
 		want         string
 	}{
-		{"one node", "cluster", set("32", "environment", "docker", "shmSize"), `{"properties":{"cluster":{"id":"` + cluster + `"},"containerSettings":{"imageSourceRegistry":{"image":"image:1"},"shmSize":"32"},"customToolkitSettings":{"commandLine":"..."},"nodeCount":1,"secrets":[{"name":"AZUREML_SETUP_URL","value":"..."}],"stdOutErrPathPrefix":"$AZ_BATCHAI_JOB_TEMP"}}`},
-		{"registry", "cluster", set(registry, "environment", "docker", "baseImageRegistry"), `{"properties":{"cluster":{"id":"` + cluster + `"},"containerSettings":{"imageSourceRegistry":{"credentials":{"password":"p","username":"u"},"image":"r.azurecr.io/image:1","serverUrl":"r.azurecr.io"}},"customToolkitSettings":{"commandLine":"..."},"nodeCount":1,"secrets":[{"name":"AZUREML_SETUP_URL","value":"..."}],"stdOutErrPathPrefix":"$AZ_BATCHAI_JOB_TEMP"}}`},
-		{"MPI", "cluster", both(set("PythonMpi", "framework"), set(2, "batchai", "nodeCount"), set(3, "mpi", "processCountPerNode"), set(false, "environment", "docker", "enabled")), `{"properties":{"cluster":{"id":"` + cluster + `"},"customMpiSettings":{"commandLine":"...","processCount":6},"jobPreparation":{"commandLine":"..."},"nodeCount":2,"secrets":[{"name":"AZUREML_SETUP_URL","value":"..."}],"stdOutErrPathPrefix":"$AZ_BATCHAI_JOB_TEMP"}}`},
-		{"MPI of 1.x", "cluster", both(set("IntelMpi", "communicator"), set(2, "nodeCount"), set(false, "environment", "docker", "enabled")), `{"properties":{"cluster":{"id":"` + cluster + `"},"customMpiSettings":{"commandLine":"...","processCount":2},"jobPreparation":{"commandLine":"..."},"nodeCount":2,"secrets":[{"name":"AZUREML_SETUP_URL","value":"..."}],"stdOutErrPathPrefix":"$AZ_BATCHAI_JOB_TEMP"}}`},
-		{"parameter servers", "cluster", both(set("TensorFlowParameterServer", "framework"), set(2, "batchai", "nodeCount"), set(2, "tensorflow", "workerCount"), set(false, "environment", "docker", "enabled")), `{"properties":{"cluster":{"id":"` + cluster + `"},"jobPreparation":{"commandLine":"..."},"nodeCount":2,"secrets":[{"name":"AZUREML_SETUP_URL","value":"..."}],"stdOutErrPathPrefix":"$AZ_BATCHAI_JOB_TEMP","tensorFlowSettings":{"masterCommandLineArgs":"part worker $AZ_BATCHAI_TASK_INDEX","parameterServerCommandLineArgs":"part ps $AZ_BATCHAI_TASK_INDEX","parameterServerCount":1,"pythonInterpreterPath":"/bin/bash","pythonScriptFilePath":"$AZ_BATCHAI_JOB_TEMP/azureml/azureml-setup/Invocation.sh","workerCommandLineArgs":"part worker $AZ_BATCHAI_TASK_INDEX","workerCount":2}}}`},
+		{"one node", "cluster", set("32", "environment", "docker", "shmSize"), `{"properties":{"cluster":{"id":"` + cluster + `"},"containerSettings":{"imageSourceRegistry":{"image":"image:1"},"shmSize":"32"},"customToolkitSettings":{"commandLine":"..."},` + mounts + `"nodeCount":1,"secrets":[{"name":"AZUREML_SETUP_URL","value":"..."}],"stdOutErrPathPrefix":"$AZ_BATCHAI_JOB_MOUNT_ROOT/azureml_project_share"}}`},
+		{"registry", "cluster", set(registry, "environment", "docker", "baseImageRegistry"), `{"properties":{"cluster":{"id":"` + cluster + `"},"containerSettings":{"imageSourceRegistry":{"credentials":{"password":"p","username":"u"},"image":"r.azurecr.io/image:1","serverUrl":"r.azurecr.io"}},"customToolkitSettings":{"commandLine":"..."},` + mounts + `"nodeCount":1,"secrets":[{"name":"AZUREML_SETUP_URL","value":"..."}],"stdOutErrPathPrefix":"$AZ_BATCHAI_JOB_MOUNT_ROOT/azureml_project_share"}}`},
+		{"MPI", "cluster", both(set("PythonMpi", "framework"), set(2, "batchai", "nodeCount"), set(3, "mpi", "processCountPerNode"), set(false, "environment", "docker", "enabled")), `{"properties":{"cluster":{"id":"` + cluster + `"},"customMpiSettings":{"commandLine":"...","processCount":6},"jobPreparation":{"commandLine":"..."},` + mounts + `"nodeCount":2,"secrets":[{"name":"AZUREML_SETUP_URL","value":"..."}],"stdOutErrPathPrefix":"$AZ_BATCHAI_JOB_MOUNT_ROOT/azureml_project_share"}}`},
+		{"MPI of 1.x", "cluster", both(set("IntelMpi", "communicator"), set(2, "nodeCount"), set(false, "environment", "docker", "enabled")), `{"properties":{"cluster":{"id":"` + cluster + `"},"customMpiSettings":{"commandLine":"...","processCount":2},"jobPreparation":{"commandLine":"..."},` + mounts + `"nodeCount":2,"secrets":[{"name":"AZUREML_SETUP_URL","value":"..."}],"stdOutErrPathPrefix":"$AZ_BATCHAI_JOB_MOUNT_ROOT/azureml_project_share"}}`},
+		{"parameter servers", "cluster", both(set("TensorFlowParameterServer", "framework"), set(2, "batchai", "nodeCount"), set(2, "tensorflow", "workerCount"), set(false, "environment", "docker", "enabled")), `{"properties":{"cluster":{"id":"` + cluster + `"},"jobPreparation":{"commandLine":"..."},` + mounts + `"nodeCount":2,"secrets":[{"name":"AZUREML_SETUP_URL","value":"..."}],"stdOutErrPathPrefix":"$AZ_BATCHAI_JOB_MOUNT_ROOT/azureml_project_share","tensorFlowSettings":{"masterCommandLineArgs":"part worker $AZ_BATCHAI_TASK_INDEX","parameterServerCommandLineArgs":"part ps $AZ_BATCHAI_TASK_INDEX","parameterServerCount":1,"pythonInterpreterPath":"/bin/bash","pythonScriptFilePath":"$AZ_BATCHAI_JOB_TEMP/azureml/azureml-setup/Invocation.sh","workerCommandLineArgs":"part worker $AZ_BATCHAI_TASK_INDEX","workerCount":2}}}`},
 		{"container instance", "containerinstance", both(set(2.5, "containerInstance", "cpuCores"), set(3, "containerInstance", "memoryGb"), set("westus", "containerInstance", "region"), set(registry, "environment", "docker", "baseImageRegistry")), `{"location":"westus","properties":{"containers":[{"name":"run","properties":{"command":["/bin/bash","-c","..."],"environmentVariables":[{"name":"AZUREML_SETUP_URL","secureValue":"..."}],"image":"r.azurecr.io/image:1","resources":{"requests":{"cpu":2.5,"memoryInGB":3}}}}],"imageRegistryCredentials":[{"password":"p","server":"r.azurecr.io","username":"u"}],"osType":"Linux","restartPolicy":"Never"},"tags":{"azureml-run":"..."}}`},
 	}
 	for _, row := range rows {
@@ -170,6 +176,30 @@ func TestOrderedEnds(t *testing.T) {
 	}
 }
 
+// Of a job whose control script never came to be, there is what the job itself printed.
+func TestOrderedWithoutControl(t *testing.T) {
+	w, m := newOrdered(t)
+	m.hold = true
+	id := w.submit(orderedConfig(t, "cluster"), map[string]string{"train.py": "pass"})
+	w.wait("order", 20*time.Second, func() bool { return strings.Contains(strings.Join(w.statuses[id], " "), "Queued") })
+	w.mu.Lock()
+	delete(w.blobs, stagedName(id, "setup.zip"))
+	w.mu.Unlock()
+	m.release()
+	if r := w.waitEnd(id); r.Status != "Failed" || !strings.Contains(r.Error.Message, "JobFailed: The job exited.") {
+		t.Errorf("%s %+v", r.Status, r.Error)
+	}
+	w.drained(t)
+	if log := w.artifact(id + "/azureml-logs/55_batchai_stderr.txt"); !strings.Contains(log, "HTTP Error 404") {
+		t.Errorf("stderr: %s", log)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, there := w.artifacts[id+"/azureml-logs/55_batchai_stdout.txt"]; there {
+		t.Error("a file without a word was brought home")
+	}
+}
+
 func TestOrderedCancel(t *testing.T) {
 	for _, target := range []string{"cluster", "containerinstance"} {
 		t.Run(target, func(t *testing.T) {
@@ -178,6 +208,10 @@ func TestOrderedCancel(t *testing.T) {
 			w.wait("script", 60*time.Second, func() bool {
 				return strings.Contains(string(w.artifacts[id+"/azureml-logs/80_driver_log.txt"]), "at work")
 			})
+			if target == "cluster" {
+				// The job's own logs come home while it goes on.
+				w.wait("execution log", 20*time.Second, func() bool { return len(w.artifacts[id+"/azureml-logs/55_batchai_execution.txt"]) > 0 })
+			}
 			w.postJSON("cancel", map[string]any{"RunId": id, "Target": target})
 			if r := w.waitEnd(id); r.Status != "Canceled" {
 				t.Errorf("%s %+v", r.Status, r.Error)
@@ -236,7 +270,7 @@ func TestOrderedParts(t *testing.T) {
 	t.Run("MPI", func(t *testing.T) {
 		w, _ := newOrdered(t)
 		id := w.submit(orderedConfig(t, "cluster", set("PythonMpi", "framework"), set(2, "mpi", "processCountPerNode")),
-			map[string]string{"train.py": "import os\nprint('rank', os.environ['OMPI_COMM_WORLD_RANK'])\nassert os.getcwd() == os.path.join(os.environ['AZ_BATCHAI_SHARED_JOB_TEMP'], 'azureml')"})
+			map[string]string{"train.py": "import os\nprint('rank', os.environ['OMPI_COMM_WORLD_RANK'])\nassert os.getcwd() == os.path.join(os.environ['AZ_BATCHAI_SHARED_JOB_TEMP'], 'azureml')\nassert os.path.isdir('outputs')"})
 		if r := w.waitEnd(id); r.Status != "Completed" {
 			t.Fatalf("%s %+v", r.Status, r.Error)
 		}

@@ -300,7 +300,7 @@ func (d *sshDriver) Cancel(ctx context.Context, j Job, h Handle) error {
 }
 
 // Logs implements Driver.
-func (d *sshDriver) Logs(ctx context.Context, j Job, h Handle, put func(string, io.Reader) error) error {
+func (d *sshDriver) Logs(ctx context.Context, j Job, h Handle) error {
 	c, err := d.link(ctx, j, h.ProxyPort)
 	if err != nil {
 		return err
@@ -314,7 +314,7 @@ func (d *sshDriver) Logs(ctx context.Context, j Job, h Handle, put func(string, 
 		go func() {
 			_ = w.CloseWithError(c.run(ctx, fmt.Sprintf("cd %s && cat %s", runFolder(j.RunID), quote(name)), nil, w))
 		}()
-		err := put(name, r)
+		err := j.Log(ctx, name, r)
 		_ = r.Close()
 		if err != nil {
 			return err

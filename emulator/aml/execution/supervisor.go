@@ -345,10 +345,7 @@ func (p *supervisor) result(ctx context.Context, st Status) outcome {
 		out.failure = &history.RunError{Code: "ServiceError", Message: message}
 	}
 	if st.Phase != "ended" || !st.LogsSent {
-		err := p.driver.Logs(ctx, p.job(), p.rec.Handle, func(path string, r io.Reader) error {
-			return p.s.cfg.Assets.PutArtifact(ctx, p.rec.Workspace, p.rec.RunID, path, "text/plain", r)
-		})
-		if err != nil {
+		if err := p.driver.Logs(ctx, p.job(), p.rec.Handle); err != nil {
 			p.s.log.Warn("logs of the run were not brought home", "run", p.rec.RunID, "err", err)
 		}
 	}
@@ -379,6 +376,9 @@ func (p *supervisor) job() Job {
 				p.rec.Started, p.rec.Handle = rec.Started, rec.Handle
 			}
 			return err
+		},
+		Log: func(ctx context.Context, path string, r io.Reader) error {
+			return p.s.cfg.Assets.PutArtifact(ctx, p.rec.Workspace, p.rec.RunID, path, "text/plain", r)
 		},
 		Warn: func(ctx context.Context, message string) {
 			if err := p.s.cfg.Runs.AddWarning(ctx, p.rec.Workspace, p.rec.RunID, history.Warning{Source: "execution", Message: message}); err != nil {

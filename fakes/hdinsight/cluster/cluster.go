@@ -41,6 +41,9 @@ const stopGrace = 10 * time.Second
 // Spec is what the cluster was last told to be.
 func (c *Cluster) Spec() Spec { return c.snapshot().Spec }
 
+// Dir is the cluster's own folder, which goes with it.
+func (c *Cluster) Dir() string { return c.dir }
+
 func (c *Cluster) snapshot() clusterFile {
 	c.mu.Lock()
 	defer c.mu.Unlock()

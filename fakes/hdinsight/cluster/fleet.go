@@ -1,6 +1,7 @@
 // Package cluster is what stands behind an HDInsight cluster: a head node,
 // workers and edge nodes on the engine, logins over SSH, and Apache Hadoop
-// YARN with Apache Spark on them, the real ones.
+// YARN with Apache Spark on them, the real ones; where YARN could not be
+// installed Spark's own master takes its place.
 //
 // A Cluster is told what it is to be (Spec) and makes it so: it starts nodes,
 // takes them away, and returns when YARN counts as many as there are to be. All

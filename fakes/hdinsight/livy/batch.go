@@ -87,6 +87,14 @@ func (b *batch) view() batchView {
 	return batchView{ID: b.id, Name: b.name, ProxyUser: optional(b.proxy), State: b.current(), AppID: b.out.application(), Log: last(b.out.log(), logLinesShown)}
 }
 
+func (b *batch) record() record {
+	r := record{ID: b.id, Name: b.name, Proxy: b.proxy, State: b.current(), Log: b.out.kept()}
+	if app := b.out.application(); app != nil {
+		r.App = *app
+	}
+	return r
+}
+
 func (s *Server) serveBatches(w http.ResponseWriter, r *http.Request, path []string) (int, any, error) {
 	if len(path) == 0 {
 		switch r.Method {
@@ -189,6 +197,11 @@ func (s *Server) createBatch(w http.ResponseWriter, r *http.Request) (int, any, 
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	b := &batch{id: s.nextBatch, name: q.Name, proxy: q.ProxyUser, out: newOutput(), cancel: cancel, done: make(chan struct{}), state: stateStarting}
+	if err := s.keepRecord("batch", b.record()); err != nil {
+		cancel()
+		return 0, nil, err
+	}
+	b.out.found = func() { s.note("batch", b.record()) }
 	s.nextBatch++
 	s.batches[b.id] = b
 	s.wg.Add(1)
@@ -199,6 +212,9 @@ func (s *Server) createBatch(w http.ResponseWriter, r *http.Request) (int, any, 
 		b.set(stateRunning)
 		exit, err := s.run(ctx, command, nil, b.out)
 		switch {
+		case s.ctx.Err() != nil:
+			b.out.say(lost)
+			b.set(stateDead)
 		case ctx.Err() != nil:
 			b.set(stateKilled)
 		case err != nil:
@@ -210,6 +226,7 @@ func (s *Server) createBatch(w http.ResponseWriter, r *http.Request) (int, any, 
 		default:
 			b.set(stateSuccess)
 		}
+		s.note("batch", b.record())
 	}()
 	w.Header().Set("Location", fmt.Sprintf("/batches/%d", b.id))
 	return http.StatusCreated, b.view(), nil
@@ -221,6 +238,9 @@ func (s *Server) deleteBatch(ctx context.Context, b *batch) (int, any, error) {
 	case <-b.done:
 	case <-ctx.Done():
 		return 0, nil, ctx.Err()
+	}
+	if err := s.dropRecord("batch", b.id); err != nil {
+		return 0, nil, err
 	}
 	s.mu.Lock()
 	delete(s.batches, b.id)

@@ -5,9 +5,9 @@
 // interface of 0.7 (paths, states, answers and refusals).
 //
 // A state is what the process did: a batch is success when spark-submit ended
-// with 0, dead otherwise; a statement is available when its code has run. As
-// Livy without recovery, it keeps nothing over a restart: processes that it
-// started end with it, also when it is killed.
+// with 0, dead otherwise; a statement is available when its code has run. Processes
+// that it started end with it, also when it is killed: after a restart it shows
+// what there was, what ran then as dead, and no statements.
 //
 // Scala and R sessions are refused; sql is Spark's own through PySpark. There is
 // no user impersonation: proxyUser is kept and shown. As on HDInsight, local
@@ -50,8 +50,10 @@ type Config struct {
 	// DefaultFS is the cluster's default file system ("wasb://container@account.blob.core.windows.net"),
 	// against which paths without a scheme are taken; with "file:///" local files are all there is, and taken.
 	DefaultFS func() string
-	Clock     clock.Clock  // nil: the real one
-	Logger    *slog.Logger // nil: silent
+	// Dir keeps what is shown after a restart; empty: nothing is.
+	Dir    string
+	Clock  clock.Clock  // nil: the real one
+	Logger *slog.Logger // nil: silent
 }
 
 // Server is the Livy of one cluster. It is safe for concurrent use.
@@ -71,7 +73,7 @@ type Server struct {
 }
 
 // New makes a Server; it starts nothing.
-func New(cfg Config) *Server {
+func New(cfg Config) (*Server, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.Real()
 	}
@@ -82,7 +84,8 @@ func New(cfg Config) *Server {
 		cfg.DefaultFS = func() string { return "file:///" }
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	return &Server{cfg: cfg, ctx: ctx, stop: stop, batches: map[int]*batch{}, sessions: map[int]*session{}}
+	s := &Server{cfg: cfg, ctx: ctx, stop: stop, batches: map[int]*batch{}, sessions: map[int]*session{}}
+	return s, s.load()
 }
 
 // Close ends all batches and sessions and waits for their processes.

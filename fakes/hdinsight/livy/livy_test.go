@@ -75,7 +75,9 @@ class SparkSession(object):
 type client struct {
 	*testing.T
 	server *livy.Server
+	node   *node
 	home   string
+	cfg    livy.Config
 }
 
 func newClient(t *testing.T, defaultFS string) *client {
@@ -102,18 +104,27 @@ func newClient(t *testing.T, defaultFS string) *client {
 			t.Fatal(err)
 		}
 	}
-	s := livy.New(livy.Config{Node: n, DefaultFS: func() string { return defaultFS }})
+	cl := &client{T: t, node: n, home: n.home, cfg: livy.Config{Node: n, Dir: filepath.Join(dir, "livy"), DefaultFS: func() string { return defaultFS }}}
+	cl.open()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
-		if err := s.Close(ctx); err != nil {
+		if err := cl.server.Close(ctx); err != nil {
 			t.Error(err)
 		}
 		if err := e.Close(ctx); err != nil {
 			t.Error(err)
 		}
 	})
-	return &client{t, s, n.home}
+	return cl
+}
+
+func (c *client) open() {
+	c.Helper()
+	var err error
+	if c.server, err = livy.New(c.cfg); err != nil {
+		c.Fatal(err)
+	}
 }
 
 func (c *client) do(line, body string) (int, map[string]any) {
@@ -386,5 +397,63 @@ func TestSessionDies(t *testing.T) {
 	}
 	if status, doc := c.do("POST /sessions/0/statements", `{"code":"1"}`); status != 400 || doc["msg"] != "requirement failed: Session is in state dead" {
 		t.Errorf("a dead session answers %d %v", status, doc)
+	}
+}
+
+// After the emulator's end, clean or not, what had ended is as it was, and what ran is dead.
+func TestRestart(t *testing.T) {
+	for name, clean := range map[string]bool{"clean": true, "killed": false} {
+		t.Run(name, func(t *testing.T) { restart(t, clean) })
+	}
+}
+
+func restart(t *testing.T, clean bool) {
+	c := newClient(t, "file:///")
+	c.want(201, "POST /batches", quoted(map[string]any{"file": c.script("good.py", "print('PI')"), "name": "pi"}))
+	c.until("/batches/0", "success")
+	slow := c.script("slow.py", "import time; time.sleep(600)")
+	c.want(201, "POST /batches", quoted(map[string]any{"file": slow}))
+	c.want(201, "POST /batches", quoted(map[string]any{"file": slow}))
+	c.want(201, "POST /sessions", `{"kind":"pyspark","name":"mine"}`)
+	c.until("/sessions/0", "idle")
+	// The id of an application is known by then.
+	for c.want(200, "GET /batches/1", "")["appId"] == nil {
+		time.Sleep(time.Millisecond)
+	}
+	c.want(200, "DELETE /batches/2", "")
+	// What was shown once is shown by the next start too.
+	for range 2 {
+		before := c.server
+		if clean {
+			if err := before.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			t.Cleanup(func() { _ = before.Close(context.Background()) })
+		}
+		c.open()
+		log := fmt.Sprint(c.want(200, "GET /batches/0/log", "")["log"])
+		if b := c.want(200, "GET /batches/0", ""); b["state"] != "success" || b["name"] != "pi" || !strings.Contains(log, "PI") {
+			t.Errorf("what had ended: %v %s", b, log)
+		}
+		log = fmt.Sprint(c.want(200, "GET /batches/1/log", "")["log"])
+		if b := c.want(200, "GET /batches/1", ""); b["state"] != "dead" || b["appId"] != "application_1500000000000_0007" || !strings.Contains(log, "The emulator ended while this ran") {
+			t.Errorf("what ran: %v %s", b, log)
+		}
+		c.want(404, "GET /batches/2", "")
+		if n := c.want(200, "GET /sessions/0", ""); n["state"] != "dead" || n["name"] != "mine" || n["appId"] != "application_1500000000000_0001" {
+			t.Errorf("the session: %v", n)
+		}
+		c.want(400, "POST /sessions/0/statements", `{"code":"1"}`)
+	}
+	if b := c.want(201, "POST /batches", quoted(map[string]any{"file": slow})); b["id"] != 2.0 {
+		t.Errorf("the next batch: %v", b)
+	}
+	for _, line := range []string{"DELETE /batches/0", "DELETE /batches/1", "DELETE /sessions/0"} {
+		c.want(200, line, "")
+	}
+	c.open()
+	if list := c.want(200, "GET /batches", ""); list["total"] != 1.0 {
+		t.Errorf("the list is %v", list)
 	}
 }

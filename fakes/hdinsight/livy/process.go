@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -29,6 +30,9 @@ exit $code`
 
 // output is what a process printed, line by line, the newest of it.
 type output struct {
+	// found, if set, is called when the application's id is known.
+	found func()
+
 	mu   sync.Mutex
 	app  string
 	find *regexp.Regexp
@@ -61,8 +65,13 @@ func (l *lines) add(b []byte) (fresh []string) {
 func (o *output) into(l *lines) io.Writer {
 	return writer(func(b []byte) (int, error) {
 		o.mu.Lock()
-		defer o.mu.Unlock()
+		before := o.app
 		o.keep(l.add(b))
+		fresh := o.app != before
+		o.mu.Unlock()
+		if fresh && o.found != nil {
+			o.found()
+		}
 		return len(b), nil
 	})
 }
@@ -95,6 +104,13 @@ func (o *output) log() []string {
 		}
 	}
 	return append(all, "\nstderr: ", "\nYARN Diagnostics: ")
+}
+
+// kept are the lines that the log has, without its headings.
+func (o *output) kept() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.whole)
 }
 
 // say adds a line of the server's own to stderr.

@@ -75,6 +75,16 @@ func (n *session) view() sessionView {
 		AppInfo: appInfo{SparkUIURL: optional(n.ui)}, Log: last(n.out.log(), logLinesShown)}
 }
 
+func (n *session) record() record {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r := record{ID: n.id, Name: n.name, Proxy: n.proxy, Kind: n.kind, State: n.state, Log: n.out.kept()}
+	if app := n.out.application(); app != nil {
+		r.App = *app
+	}
+	return r
+}
+
 func (s *Server) serveSessions(w http.ResponseWriter, r *http.Request, path []string) (int, any, error) {
 	if len(path) == 0 {
 		switch r.Method {
@@ -155,6 +165,10 @@ func (s *Server) createSession(w http.ResponseWriter, r *http.Request) (int, any
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	n := &session{id: s.nextOne, name: q.Name, proxy: q.ProxyUser, kind: q.Kind, out: newOutput(), cancel: cancel, done: make(chan struct{}), state: stateStarting, lines: make(chan []byte, statementsMost)}
+	if err := s.keepRecord("session", n.record()); err != nil {
+		cancel()
+		return 0, nil, err
+	}
 	s.nextOne++
 	s.sessions[n.id] = n
 	s.wg.Add(1)
@@ -162,7 +176,12 @@ func (s *Server) createSession(w http.ResponseWriter, r *http.Request) (int, any
 		defer s.wg.Done()
 		defer close(n.done)
 		defer cancel()
-		n.end(s.keep(ctx, n, options))
+		err := s.keep(ctx, n, options)
+		if s.ctx.Err() != nil {
+			err = errors.New(lost)
+		}
+		n.end(err)
+		s.note("session", n.record())
 	}()
 	w.Header().Set("Location", fmt.Sprintf("/sessions/%d", n.id))
 	return http.StatusCreated, n.view(), nil
@@ -206,7 +225,7 @@ func (s *Server) keep(ctx context.Context, n *session, options []string) error {
 	heard := make(chan struct{})
 	go func() {
 		defer close(heard)
-		n.hear(told)
+		n.hear(told, func() { s.note("session", n.record()) })
 	}()
 	exit, err := s.cfg.Node.Exec(ctx, engine.Exec{
 		Command: append([]string{"pyspark"}, options...), Dir: there,
@@ -231,8 +250,9 @@ type told struct {
 	Canceled    bool            `json:"canceled"`
 }
 
-// hear follows the process's answers. What is no answer was printed by Spark, and is log.
-func (n *session) hear(from io.Reader) {
+// hear follows the process's answers, and calls ready at the first. What is no
+// answer was printed by Spark, and is log.
+func (n *session) hear(from io.Reader, ready func()) {
 	in := bufio.NewReaderSize(from, 64<<10)
 	for {
 		line, err := in.ReadBytes('\n')
@@ -243,6 +263,9 @@ func (n *session) hear(from io.Reader) {
 			_, _ = n.out.into(&n.out.out).Write(line)
 		default:
 			n.take(t)
+			if t.Ready {
+				ready()
+			}
 		}
 		if err != nil {
 			return
@@ -282,9 +305,10 @@ func (n *session) end(err error) {
 		n.state = stateKilled
 	case err != nil:
 		n.out.say(err.Error())
-		n.state = stateDead
-		if n.sent == 0 && len(n.statements) == 0 {
-			n.state = stateError
+		if n.state == stateStarting {
+			n.state = stateError // it never was there
+		} else {
+			n.state = stateDead
 		}
 	default:
 		n.state = stateSuccess
@@ -307,6 +331,9 @@ func (s *Server) deleteSession(ctx context.Context, n *session) (int, any, error
 	case <-n.done:
 	case <-ctx.Done():
 		return 0, nil, ctx.Err()
+	}
+	if err := s.dropRecord("session", n.id); err != nil {
+		return 0, nil, err
 	}
 	s.mu.Lock()
 	delete(s.sessions, n.id)

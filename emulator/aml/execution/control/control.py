@@ -54,8 +54,9 @@ class Control(object):
         self.job = jobs.Job(setup, part.name if part else "")
         self._part = part
         self._suffix = "_" + part.name if part else ""
-        os.makedirs(os.path.join(self.job.root, "azureml-logs"), exist_ok=True)
-        os.makedirs(os.path.join(self.job.root, "logs"), exist_ok=True)
+        # The SDK of 2018 makes outputs itself, and falls over another part of the run that does so at the same moment.
+        for folder in ("azureml-logs", "logs", "outputs"):
+            os.makedirs(os.path.join(self.job.root, folder), exist_ok=True)
         self.log = logs.Log(self._log_file(log))
         self.service = service.Service(self.job, self.log.line)
         self.streamer = logs.Streamer(self.service, self.job.root, self.log.line)

@@ -29,7 +29,7 @@ class DataReferences(object):
 
     def variables(self):
         """AZUREML_DATAREFERENCE_<name> of each."""
-        return dict(("AZUREML_DATAREFERENCE_" + r.name, self.seen(r.path)) for r in self._refs)
+        return dict(("AZUREML_DATAREFERENCE_" + r.name, self.seen(r.target)) for r in self._refs)
 
     def expand(self, argument):
         """Puts the paths in for $AZUREML_DATAREFERENCE_<name>."""
@@ -49,7 +49,7 @@ class DataReferences(object):
             self._fetch(ref, stopped)
 
     def _fetch(self, ref, stopped):
-        count = 0
+        count, alone = 0, None
         try:
             os.makedirs(ref.path, exist_ok=True)
             for name in blobs.list_names(self._svc, ref.container, ref.prefix):
@@ -65,6 +65,11 @@ class DataReferences(object):
                 blobs.download(self._svc, blobs.blob_url(ref.container, name), local)
                 ref.fetched[local] = _stamp(local)
                 count += 1
+                if ref.mode == "mount" and name == ref.prefix:
+                    alone = local
+            if alone and count == 1:
+                # What is mounted is one file: its path is the script's, as it was on Azure.
+                ref.target = alone
         except (service.Refused, service.GaveUp, OSError) as e:
             raise Failed("Data reference %s: the files of datastore %s could not be copied: %s"
                          % (ref.name, ref.datastore, e))
@@ -73,13 +78,15 @@ class DataReferences(object):
 
     def remember(self, path):
         """Keeps what was copied in, for the parts of the run on this node."""
-        jobs.write_json(path, dict((r.name, r.fetched) for r in self._refs))
+        jobs.write_json(path, dict((r.name, [r.target, r.fetched]) for r in self._refs))
 
     def recall(self, path):
         """Takes up what remember kept."""
         kept = jobs.read_json(path)
         for ref in self._refs:
-            ref.fetched = dict((name, tuple(stamp)) for name, stamp in kept.get(ref.name, {}).items())
+            if ref.name in kept:
+                ref.target, fetched = kept[ref.name]
+                ref.fetched = dict((name, tuple(stamp)) for name, stamp in fetched.items())
 
     def send(self):
         """After the script: copies back what upload and mount are for."""
@@ -90,8 +97,8 @@ class DataReferences(object):
     def _send(self, ref):
         if not os.path.exists(ref.path):
             raise Failed("Data reference %s: %s does not exist, so there is nothing to upload." % (ref.name, ref.path))
-        if os.path.isfile(ref.path):
-            files = [(ref.path, ref.prefix or os.path.basename(ref.path))]
+        if os.path.isfile(ref.target):
+            files = [(ref.target, ref.prefix or os.path.basename(ref.path))]
         else:
             files = [(os.path.join(ref.path, name), "/".join(p for p in (ref.prefix, name) if p))
                      for name in blobs.files_below(ref.path)]
@@ -126,6 +133,7 @@ class _Reference(object):
         self.fetched = {}
         on_compute = spec["pathOnCompute"] or os.path.join("azureml-data", self.name)
         self.path = os.path.normpath(os.path.join(job.node_root, os.path.expanduser(on_compute)))
+        self.target = self.path  # what the script is told
 
     def local(self, name):
         """Where a blob goes: below the folder, by its name below the prefix. None: not one of this reference."""

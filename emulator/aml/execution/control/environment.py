@@ -186,7 +186,7 @@ class Environment(object):
         if note:
             self._log.line(note)
         has_gpu = os.path.exists("/dev/nvidia0") or os.path.exists("/proc/driver/nvidia/version")
-        wanted = []
+        wanted, stood = [], set()
         for spec in specs:
             if spec.name == "python":
                 continue
@@ -197,6 +197,7 @@ class Environment(object):
                 self._log.line("%s: from PyPI, not from the channel %s" % (spec.name, spec.channel))
             if requirement:
                 wanted.append(requirement)
+                stood.add(packages.name_of(requirement))
         python = self._venv(folder, version, base)
         for line in lines:
             if not has_gpu:
@@ -210,7 +211,7 @@ class Environment(object):
             self._note("There is no Spark here apart from Python's packages: installing %s" % spark.REQUIREMENT)
             wanted.append(spark.REQUIREMENT)
         if wanted:
-            self._install(folder, version, python, wanted)
+            self._install(folder, version, python, wanted, stood)
         return python
 
     def _with_spark(self, specs, bounds, have):
@@ -267,10 +268,8 @@ class Environment(object):
             self._run([base, "-m", "venv", folder], "The virtual environment could not be made")
         return os.path.join(folder, "bin", "python")
 
-    def _install(self, folder, version, python, wanted):
+    def _install(self, folder, version, python, wanted, stood):
         requirements = os.path.join(folder, "requirements.txt")
-        with open(requirements, "wb") as f:
-            f.write(("\n".join(wanted) + "\n").encode("utf-8"))
         extra = []
         if version[:2] in ((3, 5), (3, 6)):
             if any(w.lower().startswith("azureml-") for w in wanted):
@@ -290,11 +289,28 @@ class Environment(object):
                        requirements] + extra
         if version[:2] in ((3, 5), (3, 6)):
             try:
-                self._run(command + ["-c", self._era(folder, wanted)], "The packages could not be installed")
+                self._solve(command + ["-c", self._era(folder, wanted)], requirements, wanted, stood)
                 return
             except Failed:
                 self._log.line("The versions of October 2018 do not go with what is asked for: leaving the choice to pip.")
-        self._run(command, "The packages could not be installed")
+        self._solve(command, requirements, wanted, stood)
+
+    def _solve(self, command, requirements, wanted, stood):
+        """Installs, with the nearest version of a package that conda's channels had (its name is in stood) and PyPI has not."""
+        while True:
+            with open(requirements, "wb") as f:
+                f.write(("\n".join(wanted) + "\n").encode("utf-8"))
+            mark = os.path.getsize(self._log.path)
+            try:
+                return self._run(command, "The packages could not be installed")
+            except Failed:
+                with open(self._log.path, "rb") as f:
+                    f.seek(mark)
+                    at, instead = packages.nearest(wanted, stood, f.read().decode("utf-8", "replace"))
+                if instead is None:
+                    raise
+                self._log.line("%s is not on PyPI, in whose versions conda's are looked for: taking the nearest, %s" % (wanted[at], instead))
+                wanted[at] = instead
 
     def _constraints(self, wanted):
         """The pinned set that goes with the azureml version asked for; without one, the default's."""
@@ -306,7 +322,7 @@ class Environment(object):
 
     def _era(self, folder, wanted):
         """What a channel of October 2018 had of the packages that are asked for without a version."""
-        bounded = set(packages.canonical(re.split(r"[\s\[;=<>!~@]", w, 1)[0]) for w in wanted if re.search(r"[=<>!~@]", w))
+        bounded = set(packages.name_of(w) for w in wanted if re.search(r"[=<>!~@]", w))
         with open(self._job.file("constraints-2018.txt")) as f:
             lines = [line.strip() for line in f if "==" in line]
         kept = [line for line in lines if packages.canonical(line.split("==")[0]) not in bounded]
@@ -362,6 +378,8 @@ class Environment(object):
         if self._stopped():
             raise Stopped()
         if code:
+            if unreachable(self._log.path, mark):
+                failure += ": no package index answers"
             raise Failed("%s: %s" % (failure, last_words(self._log.path, mark) or "exit code %d" % code))
 
 
@@ -371,6 +389,19 @@ def _referred(line, folder):
         if line.strip().startswith(option):
             return os.path.normpath(os.path.join(folder, line.strip()[len(option):].strip()))
     return None
+
+
+# pip's words and uv's for an index that there is no way to, as apart from one that has not the package.
+_NO_WAY = re.compile(r"NewConnectionError|ConnectTimeoutError|ProxyError|Failed to establish a new connection|dns error|"
+                     r"Temporary failure in name resolution|Name or service not known|Network is unreachable|"
+                     r"tcp connect error|tunnel error|operation timed out|Network connectivity is disabled")
+
+
+def unreachable(path, mark):
+    """Whether a package installer complained, from a place of the log on, that it gets to no index."""
+    with open(path, "rb") as f:
+        f.seek(mark)
+        return bool(_NO_WAY.search(f.read().decode("utf-8", "replace")))
 
 
 def last_words(path, mark):

@@ -49,6 +49,28 @@ def canonical(name):
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
+def name_of(requirement):
+    """The canonical name in a requirement of pip's."""
+    return canonical(re.split(r"[\s\[;=<>!~@]", requirement.strip(), 1)[0])
+
+
+# What pip says of a requirement none of whose versions it finds.
+_MISSING = re.compile(r"Could not find a version that satisfies the requirement (\S+) .*?\(from versions: ([^)]*)\)")
+
+
+def nearest(wanted, stood, said):
+    """(index, requirement) of what pip missed, if it is one version of a package in stood, and the version
+    after it that there is, else the last before it; (None, None) if nothing can be done."""
+    for missed, found in _MISSING.findall(said):
+        name, at = name_of(missed), missed.split("==")
+        versions = [v for v in re.split(r",\s*", found) if re.match(r"^\d[\d.]*$", v)]
+        if missed not in wanted or name not in stood or len(at) != 2 or not versions:
+            continue
+        after = [v for v in versions if numbers(v) > numbers(at[1])]
+        return wanted.index(missed), at[0] + "==" + (after[0] if after else versions[-1])
+    return None, None
+
+
 class BadSpec(Exception):
     """A dependency that is not a conda match specification."""
 
