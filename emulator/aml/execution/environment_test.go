@@ -110,20 +110,23 @@ func TestBrokenEnvironment(t *testing.T) {
 	for _, c := range []struct {
 		name, reason string
 		change       func(map[string]any)
+		env          []string
 	}{
-		{"unknown package", "No matching distribution found for no-such-package", managed("python="+minor(t), "no-such-package")},
-		{"unknown version", "No matching distribution found for other==7", managed("python="+minor(t), map[string]any{"pip": []any{"other==7"}})},
-		{"no such Python", "no Python 9 is on this machine", managed("python=9.1", "other")},
-		{"no specification", "is not a conda package specification", managed("python="+minor(t), "=1.0=")},
+		{"unknown package", "No matching distribution found for no-such-package", managed("python="+minor(t), "no-such-package"), nil},
+		{"unknown version", "No matching distribution found for other==7", managed("python="+minor(t), map[string]any{"pip": []any{"other==7"}}), nil},
+		{"no index", "no package index answers", managed("python="+minor(t), "no-such-package"),
+			[]string{"PIP_NO_INDEX=", "PIP_RETRIES=1", "PIP_INDEX_URL=http://127.0.0.1:1/simple", "UV_INDEX_URL=http://127.0.0.1:1/simple", "UV_HTTP_RETRIES=0"}},
+		{"no such Python", "no Python 9 is on this machine", managed("python=9.1", "other"), nil},
+		{"no specification", "is not a conda package specification", managed("python="+minor(t), "=1.0="), nil},
 		{"not prepared", "autoPrepareEnvironment is false", func(c map[string]any) {
 			managed("python="+minor(t), "other")(c)
 			c["autoPrepareEnvironment"] = false
-		}},
+		}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w, home := newWorld(t), t.TempDir()
-			w.invoke(w.localRun(run, runconfig(c.change), map[string]string{"train.py": ""}), offline(t, home, dir)...)
+			w.invoke(w.localRun(run, runconfig(c.change), map[string]string{"train.py": ""}), append(offline(t, home, dir), c.env...)...)
 			if r := w.waitEnd(run); r.Status != "Failed" || !strings.Contains(r.Error.Message, c.reason) {
 				t.Errorf("%s %v\n%s", r.Status, r.Error, w.artifact(run+"/azureml-logs/60_control_log.txt"))
 			}

@@ -378,6 +378,8 @@ class Environment(object):
         if self._stopped():
             raise Stopped()
         if code:
+            if unreachable(self._log.path, mark):
+                failure += ": no package index answers"
             raise Failed("%s: %s" % (failure, last_words(self._log.path, mark) or "exit code %d" % code))
 
 
@@ -387,6 +389,19 @@ def _referred(line, folder):
         if line.strip().startswith(option):
             return os.path.normpath(os.path.join(folder, line.strip()[len(option):].strip()))
     return None
+
+
+# pip's words and uv's for an index that there is no way to, as apart from one that has not the package.
+_NO_WAY = re.compile(r"NewConnectionError|ConnectTimeoutError|ProxyError|Failed to establish a new connection|dns error|"
+                     r"Temporary failure in name resolution|Name or service not known|Network is unreachable|"
+                     r"tcp connect error|tunnel error|operation timed out|Network connectivity is disabled")
+
+
+def unreachable(path, mark):
+    """Whether a package installer complained, from a place of the log on, that it gets to no index."""
+    with open(path, "rb") as f:
+        f.seek(mark)
+        return bool(_NO_WAY.search(f.read().decode("utf-8", "replace")))
 
 
 def last_words(path, mark):
