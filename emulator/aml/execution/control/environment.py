@@ -20,7 +20,7 @@ import spark
 
 READY = "azureml-environment.json"
 # Changes when the way of building does, so that no environment of the old way is taken for one of the new.
-BUILDER = 3
+BUILDER = 4
 PROBE_SECONDS = 25
 CONDA_TOOLS = ("mamba", "micromamba", "conda")
 
@@ -207,7 +207,10 @@ class Environment(object):
             wanted.append(self._absolute(line))
         if self._spark:
             wanted = self._of_spark_time(version, wanted)
-        if self._spark and self._spark["package"] and not any(re.match(r"pyspark\b", w, re.I) for w in wanted):
+        if version >= (3, 8) and any(w.lower().startswith("azureml-") for w in wanted) and not _names(wanted, "setuptools"):
+            # It imports pkg_resources without asking for it: conda's Pythons bring that, and setuptools has it no longer.
+            wanted.append("setuptools<81")
+        if self._spark and self._spark["package"] and not _names(wanted, "pyspark"):
             self._note("There is no Spark here apart from Python's packages: installing %s" % spark.REQUIREMENT)
             wanted.append(spark.REQUIREMENT)
         if wanted:
@@ -381,6 +384,10 @@ class Environment(object):
             if unreachable(self._log.path, mark):
                 failure += ": no package index answers"
             raise Failed("%s: %s" % (failure, last_words(self._log.path, mark) or "exit code %d" % code))
+
+
+def _names(requirements, package):
+    return any(re.match(package + r"\b", w, re.I) for w in requirements)
 
 
 def _referred(line, folder):
