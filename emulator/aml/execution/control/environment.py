@@ -20,8 +20,10 @@ import spark
 
 READY = "azureml-environment.json"
 # Changes when the way of building does, so that no environment of the old way is taken for one of the new.
-BUILDER = 4
+BUILDER = 5
 PROBE_SECONDS = 25
+# Lowest and highest Python that the last line of the SDK v1 installs and runs in, with all that it brings.
+SDK_PYTHONS = ((3, 8), (3, 10))
 CONDA_TOOLS = ("mamba", "micromamba", "conda")
 
 
@@ -176,7 +178,7 @@ class Environment(object):
         have = interpreters.installed()
         try:
             if self._spark:
-                have = self._with_spark(specs, bounds, have)
+                have = self._with_spark(specs, lines, bounds, have)
             if not any(s.name == "python" for s in specs):
                 have = [(v, p) for v, p in have if v[0] == 3]
             version, base, note = self._choose(bounds, have)
@@ -217,7 +219,7 @@ class Environment(object):
             self._install(folder, version, python, wanted, stood)
         return python
 
-    def _with_spark(self, specs, bounds, have):
+    def _with_spark(self, specs, lines, bounds, have):
         """The Pythons that go with Spark's version."""
         version = self._spark["version"]
         for bound in [b for s in specs if s.name == "pyspark" for b in s.bounds if "=" in b[0]]:
@@ -226,8 +228,12 @@ class Environment(object):
         if not limits:
             return have
         low, high = limits
+        told = "Spark %s" % version
+        if low >= SDK_PYTHONS[0] and any(line.lower().startswith("azureml-") for line in lines):
+            high = min(high, SDK_PYTHONS[1])
+            told += " and the SDK that goes with it"
         fitting = [(v, p) for v, p in have if low <= v[:2] <= high]
-        told = "Spark %s works with Python %s to %s" % (version, interpreters.dotted(low), interpreters.dotted(high))
+        told += " %s with Python %s to %s" % ("work" if " and " in told else "works", interpreters.dotted(low), interpreters.dotted(high))
         if not fitting:
             raise Failed("%s, and none of these is on this machine (there are %s)."
                          % (told, ", ".join(interpreters.dotted(v) for v, _ in have)))
@@ -248,7 +254,7 @@ class Environment(object):
             if match and version >= (3, 8):
                 self._note("%s can't be installed in Python %s, which Spark %s needs: taking the newest version"
                            % (line, interpreters.dotted(version), self._spark["version"]))
-                line = match.group(1)
+                line = match.group(1) + ">=1.40"
             out.append(line)
         return out
 
