@@ -1,7 +1,9 @@
 package clients_test
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"lazulite.dev/emulator"
@@ -47,4 +49,19 @@ func sparkImage(t *testing.T) {
 	if out, err := exec.Command("docker", "run", "--rm", docker.SparkImage, "test", "-x", "/opt/spark/bin/spark-submit").CombinedOutput(); err != nil {
 		t.Skipf("no image %s with Spark: lazulite images build --spark makes it (%v %s)", docker.SparkImage, err, out)
 	}
+}
+
+// TestNotebookTrainInSpark has 05.train-in-spark of the notebooks of October 2018
+// run whole, on a container group and on a cluster. LAZULITE_NOTEBOOKS is a
+// checkout of Azure/MachineLearningNotebooks at 2e4eb878.
+func TestNotebookTrainInSpark(t *testing.T) {
+	dir, notebooks := sparkFolder(t), os.Getenv("LAZULITE_NOTEBOOKS")
+	if notebooks == "" {
+		t.Skip("LAZULITE_NOTEBOOKS names no checkout of Azure/MachineLearningNotebooks at 2e4eb878")
+	}
+	runner, err := filepath.Abs(filepath.Join("..", "scripts", "notebook"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	python(t, sdk2018, "sdk2018_notebook05.py "+runner+" "+notebooks, func(c *emulator.Config) { c.Spark = dir })
 }

@@ -261,10 +261,10 @@ func TestSpark(t *testing.T) {
 	if log, state := u.byBatch("syntax.py", ""); state != "dead" || !strings.Contains(log, "SyntaxError") {
 		t.Errorf("the batch with a syntax error is %s: %s", state, last(log))
 	}
-	if _, said, code := u.bySSH("failing.py", cluster); code != 1 || !strings.Contains(said, "final status: FAILED") {
+	if _, said, code := u.bySSH("failing.py", cluster+"--name fails"); code != 1 || !strings.Contains(said, "final status: FAILED") {
 		t.Errorf("the job that fails in the cluster ends with %d: %s", code, last(said))
 	}
-	if m := u.app(named("failing.py")); m["finalStatus"] != "FAILED" || !strings.Contains(fmt.Sprint(m["diagnostics"]), "ZeroDivisionError") {
+	if m := u.app(named("fails")); m["finalStatus"] != "FAILED" || !strings.Contains(fmt.Sprint(m["diagnostics"]), "ZeroDivisionError") {
 		t.Errorf("YARN shows %v: %v", m["finalStatus"], m["diagnostics"])
 	}
 

@@ -14,52 +14,16 @@ from azureml.core.conda_dependencies import CondaDependencies
 from azureml.core.runconfig import RunConfiguration, SparkPackage
 from azureml.train.estimator import Estimator
 
-from check import auth, project, raises, workspace
+from check import PASSWORD, auth, project, raises, spark_cluster, workspace
 
-PASSWORD = "Correct-Horse7"
 ARM = "https://management.azure.com/subscriptions/%s/resourceGroups/rg-clients/providers/" % os.environ["AZURE_SUBSCRIPTION_ID"]
-
-
-def arm(method, path, version, body=None):
-    answer = requests.request(method, ARM + path + "?api-version=" + version, json=body, headers=auth().get_authentication_header())
-    assert answer.status_code < 300, answer.text
-    return answer.json() if answer.text else None
-
-
-def state(path, version, want, limit):
-    deadline = time.time() + limit
-    while True:
-        now = arm("GET", path, version)["properties"]["provisioningState"]
-        if now == want:
-            return
-        assert now != "Failed" and time.time() < deadline, (path, now)
-        time.sleep(0.5)
-
-
 ws = workspace("wshdi")
 exp = Experiment(ws, "train-on-spark")
 
-# The cluster, as the portal would make it.
-arm("PUT", "Microsoft.Storage/storageAccounts/hdistore", "2018-02-01",
-    {"location": "eastus2", "sku": {"name": "Standard_LRS"}, "kind": "Storage", "properties": {}})
-state("Microsoft.Storage/storageAccounts/hdistore", "2018-02-01", "Succeeded", 60)
-key = arm("POST", "Microsoft.Storage/storageAccounts/hdistore/listKeys", "2018-02-01")["keys"][0]["value"]
 KEY, PHRASE = os.path.join(tempfile.mkdtemp(), "key"), "a phrase"
 subprocess.check_call(["ssh-keygen", "-q", "-t", "rsa", "-m", "PEM", "-N", PHRASE, "-f", KEY])
 with open(KEY + ".pub") as f:
-    login = {"linuxOperatingSystemProfile": {"username": "sshuser", "password": PASSWORD,
-                                             "sshProfile": {"publicKeys": [{"certificateData": f.read().strip()}]}}}
-arm("PUT", "Microsoft.HDInsight/clusters/sparky", "2018-06-01-preview", {"location": "eastus2", "properties": {
-    "clusterVersion": "default", "osType": "Linux",
-    "clusterDefinition": {"kind": "spark", "configurations": {"gateway": {
-        "restAuthCredential.isEnabled": "true", "restAuthCredential.username": "admin", "restAuthCredential.password": PASSWORD}}},
-    "storageProfile": {"storageaccounts": [{"name": "hdistore.blob.core.windows.net", "isDefault": True, "container": "data", "key": key}]},
-    "computeProfile": {"roles": [
-        {"name": "headnode", "targetInstanceCount": 2, "hardwareProfile": {"vmSize": "large"}, "osProfile": login},
-        {"name": "workernode", "targetInstanceCount": 1, "hardwareProfile": {"vmSize": "large"}, "osProfile": login}]}}})
-state("Microsoft.HDInsight/clusters/sparky", "2018-06-01-preview", "Succeeded", 180)
-
-ADDRESS = "sparky-ssh.azurehdinsight.net"
+    ADDRESS = spark_cluster("sparky", f.read().strip())
 hdi = HDInsightCompute.attach(workspace=ws, name="myhdi", address=ADDRESS, ssh_port=22, username="sshuser", password=PASSWORD)
 hdi.wait_for_completion(show_output=True)
 assert hdi.provisioning_state == "Succeeded", hdi.serialize()
@@ -164,9 +128,12 @@ def finish(run, want):
     return run
 
 
-def brief(run):
+ALL = 10 ** 9
+
+
+def brief(run, cut=3000):
     logs = run.get_details_with_logs()["logFiles"]
-    return "\n".join([str(run.get_details().get("error"))] + [n + ":\n" + t[-3000:] for n, t in logs.items() if n.startswith("azureml-logs/")])
+    return "\n".join([str(run.get_details().get("error"))] + [n + ":\n" + t[-cut:] for n, t in logs.items() if n.startswith("azureml-logs/")])
 
 
 for mode in ("cluster", "client"):
@@ -175,7 +142,7 @@ for mode in ("cluster", "client"):
                                  "package": "from a package", "python": "n"}, run.get_metrics()
     names = run.get_file_names()
     assert "outputs/m.txt" in names and any(n.startswith("outputs/table/part-") for n in names), names
-    assert "arguments ['--reg', '0.1']" in brief(run), brief(run)
+    assert "arguments ['--reg', '0.1']" in brief(run, ALL), brief(run)
     told = "\n".join(w["message"] for w in run.get_details()["warnings"])
     for word in ("in the place of the Spark 2", "python=3.6.2", "org.example:other_2.11:1.0 is built for Scala 2.11"):
         assert word in told, told
@@ -185,7 +152,7 @@ for mode in ("cluster", "client"):
     assert "Job aborted due to stage failure" in str(dead.get_details()["error"]), dead.get_details()
     cancelled = exp.submit(ScriptRunConfig(folder, "sleep.py", run_config=config(mode)))
     deadline = time.time() + 120
-    while "sleeping" not in brief(cancelled):
+    while "sleeping" not in brief(cancelled, ALL):
         assert time.time() < deadline, brief(cancelled)
         time.sleep(0.5)
     cancelled.cancel()
@@ -201,7 +168,7 @@ assert old.target == "legacyhdi", old.target
 old.framework, old.hdi.yarn_deploy_mode = "PySpark", "client"
 old.environment = config().environment
 run = finish(exp.submit(ScriptRunConfig(legacy, "plain.py", run_config=old)), "Completed")
-assert "on yarn" in brief(run), brief(run)
+assert "on yarn" in brief(run, ALL), brief(run)
 remove_legacy_compute_target(exp, legacy, "legacyhdi")
 assert not os.path.exists(os.path.join(legacy, "aml_config", "legacyhdi.compute"))
 

@@ -1,4 +1,5 @@
 """sparkmagic of PyPI, which notebooks on HDInsight use: its magics over a cluster's Livy, in an IPython of this process."""
+import json
 import os
 import time
 
@@ -46,6 +47,11 @@ arm("PUT", cluster, "2018-06-01-preview", {"location": "eastus2", "properties": 
     "storageProfile": {"storageaccounts": [{"name": "magicstore01.blob.core.windows.net", "isDefault": True, "container": "data", "key": key}]},
     "computeProfile": {"roles": [role("headnode", 2), role("workernode", 1)]}}})
 succeeded(cluster, "2018-06-01-preview")
+
+# As on HDInsight, Livy wants a header of all that write: sparkmagic's settings have it there.
+os.mkdir(os.path.expanduser("~/.sparkmagic"))
+with open(os.path.expanduser("~/.sparkmagic/config.json"), "w") as f:
+    json.dump({"custom_headers": {"X-Requested-By": "admin"}}, f)
 
 from IPython.core.interactiveshell import InteractiveShell  # noqa: E402
 from IPython.utils.capture import capture_output  # noqa: E402

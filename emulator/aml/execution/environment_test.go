@@ -110,20 +110,23 @@ func TestBrokenEnvironment(t *testing.T) {
 	for _, c := range []struct {
 		name, reason string
 		change       func(map[string]any)
+		env          []string
 	}{
-		{"unknown package", "No matching distribution found for no-such-package", managed("python="+minor(t), "no-such-package")},
-		{"unknown version", "No matching distribution found for other==7", managed("python="+minor(t), map[string]any{"pip": []any{"other==7"}})},
-		{"no such Python", "no Python 9 is on this machine", managed("python=9.1", "other")},
-		{"no specification", "is not a conda package specification", managed("python="+minor(t), "=1.0=")},
+		{"unknown package", "No matching distribution found for no-such-package", managed("python="+minor(t), "no-such-package"), nil},
+		{"unknown version", "No matching distribution found for other==7", managed("python="+minor(t), map[string]any{"pip": []any{"other==7"}}), nil},
+		{"no index", "no package index answers", managed("python="+minor(t), "no-such-package"),
+			[]string{"PIP_NO_INDEX=", "PIP_RETRIES=1", "PIP_INDEX_URL=http://127.0.0.1:1/simple", "UV_INDEX_URL=http://127.0.0.1:1/simple", "UV_HTTP_RETRIES=0"}},
+		{"no such Python", "no Python 9 is on this machine", managed("python=9.1", "other"), nil},
+		{"no specification", "is not a conda package specification", managed("python="+minor(t), "=1.0="), nil},
 		{"not prepared", "autoPrepareEnvironment is false", func(c map[string]any) {
 			managed("python="+minor(t), "other")(c)
 			c["autoPrepareEnvironment"] = false
-		}},
+		}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w, home := newWorld(t), t.TempDir()
-			w.invoke(w.localRun(run, runconfig(c.change), map[string]string{"train.py": ""}), offline(t, home, dir)...)
+			w.invoke(w.localRun(run, runconfig(c.change), map[string]string{"train.py": ""}), append(offline(t, home, dir), c.env...)...)
 			if r := w.waitEnd(run); r.Status != "Failed" || !strings.Contains(r.Error.Message, c.reason) {
 				t.Errorf("%s %v\n%s", r.Status, r.Error, w.artifact(run+"/azureml-logs/60_control_log.txt"))
 			}
@@ -185,12 +188,15 @@ import interpreters, packages
 assert packages.of_processor("tensorflow-gpu==1.10.0") == ("tensorflow==1.10.0", "tensorflow-gpu: no NVIDIA GPU is on this machine; installing tensorflow")
 assert packages.of_processor("tensorflow_gpu") == ("tensorflow", "tensorflow_gpu: no NVIDIA GPU is on this machine; installing tensorflow")
 for line in ("tensorflow==1.10.0", "-r file.txt", "", "./wheel.whl"): assert packages.of_processor(line) == (line, None), line
-missing = "ERROR: Could not find a version that satisfies the requirement %s (from versions: 0.1.2.post2, 1.0.0, 1.0.1)\nERROR: No matching distribution found"
-for has, want in (("torch==0.4.0.*", (1, "torch==1.0.0")), ("torch==0.4.0", (1, "torch==1.0.0")), ("torch==3.1", (1, "torch==1.0.1")), ("torch>=3", (None, None)), ("other==1", (None, None))):
-    got = packages.nearest(["six", has], {"torch"}, missing % has)
-    assert got == want, (has, got)
-assert packages.nearest(["torch==1"], set(), missing % "torch==1") == (None, None)  # its user's own word for PyPI
-assert packages.nearest(["torch==9"], {"torch"}, "ERROR: Could not find a version that satisfies the requirement torch==9 (from versions: none)") == (None, None)
+missing = "ERROR: Could not find a version that satisfies the requirement %s%s\nERROR: No matching distribution found"
+versions = ["1.0.0", "1.0.1"]
+assert packages.missed(missing % ("torch==0.4.0.*", " (from versions: 0.1.2.post2, 1.0.0, 1.0.1)")) == ("torch==0.4.0.*", versions)
+assert packages.missed(missing % ("torch==0.4.0", " (from -r r.txt (line 1)) (from versions: none)")) == ("torch==0.4.0", [])
+assert packages.missed(missing % ("torch==0.4.0.*", "")) == ("torch==0.4.0.*", None)
+assert packages.missed("ERROR: no network") == (None, None)
+for requirement, want in (("torch==0.4.0.*", "torch==1.0.0"), ("torch==0.4.0", "torch==1.0.0"), ("torch==3.1", "torch==1.0.1"), ("torch>=3", None), ("torch", None)):
+    assert packages.nearest(requirement, versions) == want, requirement
+assert packages.nearest("torch==9", []) is None and packages.nearest("torch==9", None) is None
 def pip(text, gpu=False): return packages.to_pip(packages.Spec(text), gpu)[0]
 for text, want in [
     ("scikit-learn", "scikit-learn"), ("numpy=1.15", "numpy==1.15.*"), ("numpy==1.15.4", "numpy==1.15.4"),

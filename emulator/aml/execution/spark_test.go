@@ -95,6 +95,18 @@ func TestSparkSubmit(t *testing.T) {
 	if err != nil || !strings.Contains(string(notes), "Spark 9.1.0 in "+home+", Scala 2.12") || !strings.Contains(string(notes), "g:a_2.11:1") {
 		t.Errorf("substitutions.json: %v %s", err, notes)
 	}
+	// Where Spark's own master is in the place of YARN the driver is here, and the user is told; on other machines it is refused.
+	write(filepath.Join(home, "conf", "spark-defaults.conf"), "spark.master spark://127.0.0.1:7077\n", 0o644)
+	if out, err := submit("cluster", "HADOOP_CONF_DIR="+home); err != nil || strings.Contains(out, "--master") || !strings.Contains(out, "run_script.py\n") {
+		t.Errorf("on Spark's own master: %v %s", err, out)
+	}
+	if notes, err = os.ReadFile(filepath.Join(setup, "substitutions.json")); err != nil || !strings.Contains(string(notes), "The cluster has no YARN") {
+		t.Errorf("substitutions.json: %v %s", err, notes)
+	}
+	write(filepath.Join(home, "conf", "spark-defaults.conf"), "spark.master spark://hn0-sparky:7077\n", 0o644)
+	if out, err := submit("cluster", "HADOOP_CONF_DIR="+home); err == nil || !strings.Contains(out, "runs of PySpark need YARN there") {
+		t.Errorf("on Spark's own master on machines of their own: %v %s", err, out)
+	}
 	// A Python that this Spark does not work with is refused before it fails in some other way.
 	write(filepath.Join(home, "version.py"), `__version__: str = "2.1.0"`, 0o644)
 	if out, err := submit("client"); err == nil || !strings.Contains(out, "Spark 2.1.0 works with Python 2.7 to 3.5") {

@@ -71,7 +71,8 @@ class Control(object):
         self._children = []
         self._guard = None
         # Where YARN has the driver, that sends its log and its outputs itself.
-        self._elsewhere = bool(self.job.spark and self.job.spark["yarn"] and self.job.spark["deployMode"] == "cluster")
+        self._elsewhere = bool(self.job.spark and self.job.spark["yarn"] and self.job.spark["deployMode"] == "cluster" and
+                               not spark.own_master(os.environ))
 
     def _log_file(self, name):
         return os.path.join(self.job.root, "azureml-logs", name + self._suffix + ".txt")

@@ -116,6 +116,24 @@ def configuration(environ, name):
     return {}
 
 
+def own_master(environ, place=None):
+    """URL of Spark's own master where a cluster has that in the place of YARN, or None."""
+    if configuration(environ, "yarn-site.xml"):
+        return None
+    found = re.search(r"(?m)^spark\.master[ =\t]+(spark://\S+)", defaults(environ, place))
+    return found.group(1) if found else None
+
+
+def defaults(environ, place=None):
+    """Text of spark-defaults.conf; of the Spark in a folder where nothing else is said."""
+    folder = environ.get("SPARK_CONF_DIR") or os.path.join(place or "", "conf")
+    try:
+        with io.open(os.path.join(folder, "spark-defaults.conf"), encoding="latin-1") as f:
+            return f.read()
+    except (IOError, OSError):
+        return ""
+
+
 def one_machine(environ):
     """Whether all of the cluster is this machine: nobody else reaches a resource manager on the loopback."""
     site = configuration(environ, "yarn-site.xml")

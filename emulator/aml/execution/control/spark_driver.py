@@ -6,7 +6,6 @@ left where the control script finds it.
 """
 from __future__ import print_function
 
-import json
 import os
 import shutil
 import sys

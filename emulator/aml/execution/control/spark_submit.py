@@ -39,12 +39,12 @@ def main():
         if not spark.java(environ):
             raise spark.NoSpark("Spark needs a Java, and there is none where the run is (no JAVA_HOME, no java on the PATH).")
         spark.check_python(spark.version(home))
+        environ["SPARK_HOME"] = home
+        submission = Submission(launch, wanted, home, environ)
     except spark.NoSpark as e:
         print(e, file=sys.stderr)
         write(launch["failure"], {"type": "", "message": str(e), "code": 1})
         return 1
-    environ["SPARK_HOME"] = home
-    submission = Submission(launch, wanted, home, environ)
     command = submission.command()
     write(launch["substitutions"], {"notes": submission.notes})
     sys.stdout.flush()
@@ -63,13 +63,18 @@ class Submission(object):
 
     def __init__(self, launch, wanted, home, environ):
         self._launch, self._wanted, self._home, self._environ = launch, wanted, home, environ
-        self._yarn = wanted["yarn"]
+        master = spark.own_master(environ, home) if wanted["yarn"] else None
+        self._yarn = wanted["yarn"] and not master
         # Whoever is elsewhere has none of this machine's files.
         self._apart = self._yarn and not spark.one_machine(environ)
         self._root = os.path.dirname(SETUP)
         self._files, self._archives = [], []
         self.notes = []
         self._note_version()
+        if master and not spark.on_loopback(master):
+            raise spark.NoSpark("The cluster has no YARN, and nodes that are machines of their own: runs of PySpark need YARN there.")
+        if master:
+            self.notes.append("The cluster has no YARN: Spark's own master, %s, takes its place, with the driver on the head node" % master)
         self.python = sys.executable
         if self._apart and wanted["managed"]:
             self.python = "./%s/bin/python" % ENVIRONMENT
@@ -159,7 +164,7 @@ class Submission(object):
         return path
 
     def _properties(self, cluster):
-        lines = [self._defaults()]
+        lines = [spark.defaults(self._environ, self._home).encode("ascii", "backslashreplace").decode("ascii")]
         add = lambda name, value: lines.append("%s=%s" % (escaped(name, True), escaped(value, False)))
         variables = dict((name, self._environ[name]) for name in self._wanted["variables"] if name in self._environ)
         if self._apart:
@@ -188,14 +193,6 @@ class Submission(object):
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as f:
             f.write(("\n".join(lines) + "\n").encode("ascii"))
         return path
-
-    def _defaults(self):
-        folder = self._environ.get("SPARK_CONF_DIR") or os.path.join(self._home, "conf")
-        try:
-            with io.open(os.path.join(folder, "spark-defaults.conf"), encoding="latin-1") as f:
-                return f.read().encode("ascii", "backslashreplace").decode("ascii")
-        except (IOError, OSError):
-            return ""
 
 
 def escaped(text, key):
