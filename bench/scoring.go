@@ -106,7 +106,12 @@ func twin(dir string) (cmd *exec.Cmd, address string, ok bool) {
 		args[bind+1] = address
 		cmd = exec.Command(args[0], args[1:]...)
 		cmd.Env = strings.Split(strings.TrimSuffix(string(environ), "\x00"), "\x00")
+		// It has a log as well.
+		log, err := os.Create(filepath.Join(dir, "twin.log"))
+		check(err)
+		cmd.Stdout, cmd.Stderr = log, log
 		check(cmd.Start())
+		check(log.Close())
 		for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 			resp, err := http.Get("http://" + address + "/")
 			if err == nil {

@@ -24,10 +24,12 @@ import (
 	"lazulite.dev/emulator"
 )
 
-// victimDir and victimListen make the test binary an emulator that is there to be killed.
+// victimDir and victimListen make the test binary an emulator that is there to
+// be killed; victimWheels is where it has packages from.
 const (
 	victimDir    = "LAZULITE_TEST_VICTIM"
 	victimListen = "LAZULITE_TEST_LISTEN"
+	victimWheels = "LAZULITE_TEST_WHEELS"
 )
 
 func TestMain(m *testing.M) {
@@ -47,6 +49,9 @@ func beVictim(dir, listen string) error {
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
 	if spark := os.Getenv("LAZULITE_SPARK"); spark != "" {
 		cfg.Spark, cfg.Environment = spark, []string{"PATH=" + os.Getenv("PATH")}
+	}
+	if wheels := os.Getenv(victimWheels); wheels != "" {
+		cfg.Environment = []string{"PATH=" + os.Getenv("PATH"), "PIP_NO_INDEX=1", "PIP_FIND_LINKS=" + wheels, "UV_NO_INDEX=1", "UV_FIND_LINKS=" + wheels}
 	}
 	e, err := emulator.New(cfg)
 	if err != nil {
