@@ -14,7 +14,8 @@ import (
 
 var mgmt = client{"LAZULITE_MGMT", "mgmt"}
 
-func TestMgmtVM(t *testing.T) { python(t, mgmt, "mgmt_vm.py") }
+func TestMgmtVM(t *testing.T)         { python(t, mgmt, "mgmt_vm.py") }
+func TestMgmtContainers(t *testing.T) { python(t, mgmt, "mgmt_containers.py") }
 
 // TestGoSDK builds a stranger's module on today's Azure SDK for Go, which takes
 // a while the first time, and runs it.

@@ -18,8 +18,10 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v7"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/hdinsight/armhdinsight"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/network/armnetwork/v7"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/resources/armresources"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/storage/armstorage"
 )
 
 const (
@@ -127,7 +129,74 @@ func main() {
 	done(ctx, deletePoller, err)
 	_, err = vms.Get(ctx, group, "vm1", nil)
 	refused("ResourceNotFound", err)
+	key := storage(ctx, subscription, credential, options)
+	spark(ctx, subscription, key, credential, options)
 	groupPoller, err := groups.BeginDelete(ctx, group, nil)
 	done(ctx, groupPoller, err)
 	fmt.Println("ok")
+}
+
+const account = "gosdkstore01"
+
+// storage makes an account and gives its key.
+func storage(ctx context.Context, subscription string, credential azcore.TokenCredential, options *arm.ClientOptions) string {
+	accounts, err := armstorage.NewAccountsClient(subscription, credential, options)
+	check(err)
+	poller, err := accounts.BeginCreate(ctx, group, account, armstorage.AccountCreateParameters{Location: to.Ptr(where), Kind: to.Ptr(armstorage.KindStorageV2),
+		SKU: &armstorage.SKU{Name: to.Ptr(armstorage.SKUNameStandardLRS)}}, nil)
+	made := done(ctx, poller, err)
+	if *made.Properties.PrimaryEndpoints.Blob != "https://"+account+".blob.core.windows.net/" {
+		log.Fatalf("the account's blobs are at %s", *made.Properties.PrimaryEndpoints.Blob)
+	}
+	taken, err := accounts.CheckNameAvailability(ctx, armstorage.AccountCheckNameAvailabilityParameters{Name: to.Ptr(account), Type: to.Ptr("Microsoft.Storage/storageAccounts")}, nil)
+	check(err)
+	if *taken.NameAvailable {
+		log.Fatal("the account's name is free")
+	}
+	keys, err := accounts.ListKeys(ctx, group, account, nil)
+	check(err)
+	if len(keys.Keys) != 2 {
+		log.Fatalf("%d keys", len(keys.Keys))
+	}
+	_, err = accounts.GetProperties(ctx, group, "gosdknowhere", nil)
+	refused("ResourceNotFound", err)
+	return *keys.Keys[0].Value
+}
+
+// spark asks for clusters that are refused, and for what can be had: whether one runs is asked by the Python SDK's tests.
+func spark(ctx context.Context, subscription, key string, credential azcore.TokenCredential, options *arm.ClientOptions) {
+	clusters, err := armhdinsight.NewClustersClient(subscription, credential, options)
+	check(err)
+	role := func(name string, count int32) *armhdinsight.Role {
+		return &armhdinsight.Role{Name: to.Ptr(name), TargetInstanceCount: to.Ptr(count), HardwareProfile: &armhdinsight.HardwareProfile{VMSize: to.Ptr("Standard_D3_v2")},
+			OSProfile: &armhdinsight.OsProfile{LinuxOperatingSystemProfile: &armhdinsight.LinuxOperatingSystemProfile{Username: to.Ptr("sshuser"), Password: to.Ptr("A-long-passw0rd!")}}}
+	}
+	order := func(password, key string) armhdinsight.ClusterCreateParametersExtended {
+		return armhdinsight.ClusterCreateParametersExtended{Location: to.Ptr(where), Properties: &armhdinsight.ClusterCreateProperties{
+			ClusterVersion: to.Ptr("3.6"), OSType: to.Ptr(armhdinsight.OSTypeLinux), Tier: to.Ptr(armhdinsight.TierStandard),
+			ClusterDefinition: &armhdinsight.ClusterDefinition{Kind: to.Ptr("spark"), Configurations: map[string]any{"gateway": map[string]any{
+				"restAuthCredential.isEnabled": "true", "restAuthCredential.username": "admin", "restAuthCredential.password": password}}},
+			ComputeProfile: &armhdinsight.ComputeProfile{Roles: []*armhdinsight.Role{role("headnode", 2), role("workernode", 1)}},
+			StorageProfile: &armhdinsight.StorageProfile{Storageaccounts: []*armhdinsight.StorageAccount{{Name: to.Ptr(account + ".blob.core.windows.net"), IsDefault: to.Ptr(true), Container: to.Ptr("spark"), Key: to.Ptr(key)}}}}}
+	}
+	var e *azcore.ResponseError
+	for why, o := range map[string]armhdinsight.ClusterCreateParametersExtended{"password": order("weak", key), "key": order("A-long-passw0rd!", "d3Jvbmc=")} {
+		if _, err := clusters.BeginCreate(ctx, group, "sparky", o, nil); !errors.As(err, &e) || e.StatusCode != 400 {
+			log.Fatalf("a cluster with a wrong %s: %v", why, err)
+		}
+	}
+	_, err = clusters.Get(ctx, group, "sparky", nil)
+	refused("ResourceNotFound", err)
+	locations, err := armhdinsight.NewLocationsClient(subscription, credential, options)
+	check(err)
+	usages, err := locations.ListUsages(ctx, where, nil)
+	check(err)
+	if len(usages.Value) == 0 || *usages.Value[0].Limit == 0 {
+		log.Fatalf("usages: %+v", usages.Value)
+	}
+	capabilities, err := locations.GetCapabilities(ctx, where, nil)
+	check(err)
+	if len(capabilities.Versions) == 0 {
+		log.Fatal("no versions of clusters are to be had")
+	}
 }
