@@ -30,7 +30,7 @@ unit: setup
 conformance: build
 	$(BIN) exec -- $(BIN) conform
 
-# Seeds faults in the emulator and asks whether the suite notices: about twenty minutes.
+# Seeds faults in the emulator and asks whether the suite notices: an hour, or twenty minutes with more processors.
 # MUTANTS="-only aml.,blob. -jobs 3 -results FILE" tries some, and goes on where a FILE of results ended.
 mutants: setup
 	LAZULITE_MUTANTS=1 $(GO) test ./conformance/mutants -run TestMutants -v -timeout 120m -args -table $(CURDIR)/docs/mutants.md $(MUTANTS)

@@ -69,7 +69,7 @@ func hdinsightRunSpecs() []spec {
 			s.Expect(s.logs(s.follow(u, nil))).To(gomega.ContainSubstring("conformance: sum 4950"))
 		}},
 		{"hdinsight.run.failed", func(s *session) {
-			id, u := s.orderRun(s.onSpark("client"), sparkScript, "--exit", 3)
+			id, u := s.orderRun(s.onSpark("cluster"), sparkScript, "--exit", 3)
 			s.ended(s.follow(u, nil), "Failed")
 			s.Expect(cells(s.metrics(id), "accuracy", "scalar")).To(gomega.HaveLen(1), "what was logged before the failure is kept")
 		}},

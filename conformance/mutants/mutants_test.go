@@ -342,7 +342,7 @@ func failed(rep conformance.Report, id string) bool {
 
 // judge runs the sound build's suite against an ephemeral emulator of bin.
 func (p *trial) judge(t *testing.T, bin, mutant, labels string) (rep conformance.Report, err error) {
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	home, err := os.MkdirTemp(p.dir, "home")
 	if err != nil {
