@@ -393,7 +393,7 @@ func (f *Fake) renderCluster(c arm.Call, r *arm.Resource) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	properties, err := decode(r.Properties)
+	properties, err := timed(r, p.Provisioned)
 	if err != nil {
 		return nil, err
 	}
@@ -401,8 +401,6 @@ func (f *Fake) renderCluster(c arm.Call, r *arm.Resource) (any, error) {
 	if a.Since == "" {
 		a.Since = stamp(r.Created)
 	}
-	properties["creationTime"] = stamp(r.Created)
-	properties["provisioningStateTransitionTime"] = transition(r, p.Provisioned)
 	properties["allocationState"], properties["allocationStateTransitionTime"] = a.State, a.Since
 	properties["currentNodeCount"] = a.Nodes
 	properties["nodeStateCounts"] = map[string]any{"idleNodeCount": a.Counts.Idle, "runningNodeCount": a.Counts.Running, "unusableNodeCount": a.Counts.Unusable,

@@ -132,6 +132,17 @@ func (f *Fake) envelope(kind string, c arm.Call, r *arm.Resource, properties map
 	return doc, nil
 }
 
+// timed are a resource's properties with the times that all of them show.
+func timed(r *arm.Resource, reached string) (map[string]any, error) {
+	properties, err := decode(r.Properties)
+	if err != nil {
+		return nil, err
+	}
+	properties["creationTime"] = stamp(r.Created)
+	properties["provisioningStateTransitionTime"] = transition(r, reached)
+	return properties, nil
+}
+
 // transition is when the provisioning state was reached: at the last change while it is on its way.
 func transition(r *arm.Resource, reached string) string {
 	if reached == "" || r.Deleting {

@@ -166,12 +166,10 @@ func (f *Fake) renderFileServer(c arm.Call, r *arm.Resource) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	properties, err := decode(r.Properties)
+	properties, err := timed(r, p.Provisioned)
 	if err != nil {
 		return nil, err
 	}
-	properties["creationTime"] = stamp(r.Created)
-	properties["provisioningStateTransitionTime"] = transition(r, p.Provisioned)
 	if s, ok := f.pool.Cluster(p.ID); ok && len(s.Nodes) > 0 && s.Nodes[0].Address != "" {
 		properties["mountSettings"] = map[string]any{"mountPoint": f.mountPoint(p.ID), "fileServerPublicIP": s.Nodes[0].Address, "fileServerInternalIP": p.InternalIP, "fileServerType": "nfs"}
 		if s.Nodes[0].Port != 22 {

@@ -339,12 +339,10 @@ func (f *Fake) renderJob(c arm.Call, r *arm.Resource) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	properties, err := decode(r.Properties)
+	properties, err := timed(r, p.Provisioned)
 	if err != nil {
 		return nil, err
 	}
-	properties["creationTime"] = stamp(r.Created)
-	properties["provisioningStateTransitionTime"] = transition(r, p.Provisioned)
 	s, known := f.pool.Job(p.Spec.ID)
 	if !known {
 		s = pool.JobStatus{State: pool.JobQueued, Since: r.Created}

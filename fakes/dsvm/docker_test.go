@@ -1,7 +1,6 @@
 package dsvm_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
@@ -350,20 +349,7 @@ func sshTo(t *testing.T, endpoint, command string) (string, []byte) {
 func TestKilledEmulatorLeavesContainers(t *testing.T) {
 	dir := t.TempDir()
 	closeDocker(t, openDocker(t, dir)) // or skip
-	v := exec.Command(os.Args[0])
-	v.Env, v.Stderr = append(os.Environ(), "DSVM_TEST_DOCKER_VICTIM="+dir), os.Stderr
-	pipe, err := v.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := v.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(pipe).ReadString('\n')
-	ends := strings.Fields(line)
-	if err != nil || len(ends) != 6 {
-		t.Fatalf("%q, %v", line, err)
-	}
+	ends, kill := startVictim(t, "DSVM_TEST_DOCKER_VICTIM", dir, 6)
 	on, off := ends[:5], ends[5]
 	var pids []string
 	var keys [][]byte
@@ -371,10 +357,7 @@ func TestKilledEmulatorLeavesContainers(t *testing.T) {
 		pid, hostKey := sshTo(t, endpoint, "nohup sleep 4321 >/dev/null 2>&1 & echo $!")
 		pids, keys = append(pids, pid), append(keys, hostKey)
 	}
-	if err := v.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = v.Wait()
+	kill()
 
 	e := openDocker(t, dir)
 	defer closeDocker(t, e)

@@ -47,6 +47,33 @@ func victim(dir string) {
 	select {}
 }
 
+// startVictim starts this program as one of TestMain's victims, and returns the
+// endpoints that it tells, and what kills it.
+func startVictim(t *testing.T, variable, dir string, machines int) (endpoints []string, kill func()) {
+	t.Helper()
+	v := exec.Command(os.Args[0])
+	v.Env, v.Stderr = append(os.Environ(), variable+"="+dir), os.Stderr
+	pipe, err := v.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(pipe).ReadString('\n')
+	endpoints = strings.Fields(line)
+	if err != nil || len(endpoints) != machines {
+		t.Fatalf("%q, %v", line, err)
+	}
+	return endpoints, func() {
+		t.Helper()
+		if err := v.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = v.Wait()
+	}
+}
+
 func sleepers(length string) (n int) {
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, file := range files {
@@ -63,20 +90,7 @@ func TestKilledEmulator(t *testing.T) {
 		t.Skip("counting processes needs /proc")
 	}
 	dir := t.TempDir()
-	v := exec.Command(os.Args[0])
-	v.Env, v.Stderr = append(os.Environ(), "DSVM_TEST_VICTIM="+dir), os.Stderr
-	pipe, err := v.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := v.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(pipe).ReadString('\n')
-	ends := strings.Fields(line)
-	if err != nil || len(ends) != 2 {
-		t.Fatalf("%q, %v", line, err)
-	}
+	ends, kill := startVictim(t, "DSVM_TEST_VICTIM", dir, 2)
 	on, off := ends[0], ends[1]
 	c, hostKey, err := dial(on)
 	if err != nil {
@@ -90,10 +104,7 @@ func TestKilledEmulator(t *testing.T) {
 	if out, err := s.CombinedOutput("echo kept > file; nohup setsid sleep " + length + " >/dev/null 2>&1 & sleep " + length + " >/dev/null 2>&1 & env -i $(command -v sleep) " + length + " >/dev/null 2>&1 &"); err != nil {
 		t.Fatal(string(out), err)
 	}
-	if err := v.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = v.Wait()
+	kill()
 	c.Close()
 	if sleepers(length) == 0 {
 		t.Fatal("there are no orphans to be swept")
