@@ -257,9 +257,12 @@ func TestSpark(t *testing.T) {
 	if m["finalStatus"] != "FAILED" || m["state"] != "FINISHED" || m["diagnostics"] != failed {
 		t.Errorf("YARN shows %v %v: %v", m["state"], m["finalStatus"], m["diagnostics"])
 	}
-	if out, said, _ := sh(t, u.head, fmt.Sprintf("yarn logs -applicationId %v", m["id"])); !strings.Contains(out, killed) {
-		t.Errorf("its log: %s\n%s", last(out), last(said))
-	}
+	eventually(t, 2*time.Minute, func() string {
+		if out, said, _ := sh(t, u.head, fmt.Sprintf("yarn logs -applicationId %v", m["id"])); !strings.Contains(out, killed) {
+			return fmt.Sprintf("its log: %s\n%s", last(out), last(said))
+		}
+		return ""
+	})
 	// What is wrong in itself.
 	if out, said, code := u.bySSH("syntax.py", ""); code != 1 || !strings.Contains(out+said, "SyntaxError") {
 		t.Errorf("a syntax error ends with %d: %s\n%s", code, out, last(said))

@@ -201,10 +201,14 @@ func TestSparkContainers(t *testing.T) {
 	if code != 0 {
 		t.Errorf("deploy mode cluster ends with %d: %s", code, last(said))
 	}
-	out, said, _ = sh(t, head, "hdfs dfs -cat /kept/cluster/part-00000; yarn logs -applicationId $(yarn application -list -appStates ALL 2>/dev/null | grep -o 'application_[0-9_]*' | sort | tail -n 1)")
-	if !strings.Contains(out, "kept\n") || !strings.Contains(out, "ASKED wn") || !strings.Contains(out, "READ ['kept']") {
-		t.Errorf("its log, and what it kept: %s\n%s", out, last(said))
-	}
+	// The nodes bring its log when it has ended.
+	eventually(t, 2*time.Minute, func() string {
+		out, said, _ := sh(t, head, "hdfs dfs -cat /kept/cluster/part-00000; yarn logs -applicationId $(yarn application -list -appStates ALL 2>/dev/null | grep -o 'application_[0-9_]*' | sort | tail -n 1)")
+		if !strings.Contains(out, "kept\n") || !strings.Contains(out, "ASKED wn") || !strings.Contains(out, "READ ['kept']") {
+			return fmt.Sprintf("its log, and what it kept: %s\n%s", out, last(said))
+		}
+		return ""
+	})
 	out, said, code = sh(t, head, `hadoop version && spark-submit "$SPARK_HOME/examples/src/main/python/pi.py" 2`)
 	if code != 0 || !strings.Contains(out, "Pi is roughly 3.1") {
 		t.Errorf("pi ends with %d: %s\n%s", code, out, last(said))
