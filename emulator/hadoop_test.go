@@ -297,7 +297,7 @@ func TestKilledSpark(t *testing.T) {
 		id, _ := m["id"].(string)
 		a, err := c.try(context.Background(), "GET https://sparky.azurehdinsight.net/ws/v1/cluster/apps/"+id+"/appattempts!", nil, "Authorization: "+basic("admin", clusterPassword))
 		attempts, _ := a.get("appAttempts.appAttempt").([]any)
-		if why, _ := m["diagnostics"].(string); m["state"] == "FAILED" && strings.Contains(why, "RM restart") {
+		if why, _ := m["diagnostics"].(string); m["state"] == "FAILED" && (strings.Contains(why, "RM restart") || strings.Contains(why, "ApplicationMaster for attempt") && strings.Contains(why, "timed out")) {
 			return ""
 		}
 		if err != nil || m["state"] != "RUNNING" || len(attempts) != 2 {

@@ -51,7 +51,7 @@ succeeded(cluster, "2018-06-01-preview")
 # As on HDInsight, Livy wants a header of all that write: sparkmagic's settings have it there.
 os.mkdir(os.path.expanduser("~/.sparkmagic"))
 with open(os.path.expanduser("~/.sparkmagic/config.json"), "w") as f:
-    json.dump({"custom_headers": {"X-Requested-By": "admin"}}, f)
+    json.dump({"custom_headers": {"X-Requested-By": "admin"}, "livy_session_startup_timeout_seconds": 300}, f)
 
 from IPython.core.interactiveshell import InteractiveShell  # noqa: E402
 from IPython.utils.capture import capture_output  # noqa: E402
