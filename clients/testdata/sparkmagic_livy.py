@@ -88,10 +88,10 @@ cell("spark.createDataFrame([(1, 'a'), (2, 'b')], ['n', 't']).createOrReplaceTem
 said = cell("select n, t from v order by n", "-c sql -o frame -q")
 frame = shell.user_ns.get("frame")
 assert frame is not None and frame["t"].tolist() == ["a", "b"], (said, frame)
-listed = line("list")
-assert "one" in listed, listed
-assert "application_" in line("info"), line("info")
-assert "INFO" in line("logs -s one"), line("logs -s one")
+known = line("info")
+assert "one" in known and "idle" in known, known
+logged = line("logs -s one")
+assert "INFO" in logged, logged
 line("delete -s one")
 left = requests.get(URL + "/sessions", auth=("admin", PASSWORD)).json()
 assert left["total"] == 0, left
