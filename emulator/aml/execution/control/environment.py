@@ -245,7 +245,8 @@ class Environment(object):
             if match and version >= (3, 8):
                 self._note("%s can't be installed in Python %s, which Spark %s needs: taking the newest version"
                            % (line, interpreters.dotted(version), self._spark["version"]))
-                line = match.group(1)
+                # Without a bound, what else is asked for may have one of years ago chosen, which does not work.
+                line = match.group(1) + ">=1.40"
             out.append(line)
         return out
 
