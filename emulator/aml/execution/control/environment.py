@@ -305,13 +305,32 @@ class Environment(object):
             try:
                 return self._run(command, "The packages could not be installed")
             except Failed:
-                with open(self._log.path, "rb") as f:
-                    f.seek(mark)
-                    at, instead = packages.nearest(wanted, stood, f.read().decode("utf-8", "replace"))
+                missed, versions = packages.missed(self._since(mark))
+                if missed not in wanted or packages.name_of(missed) not in stood:
+                    raise
+                if versions is None:
+                    versions = self._versions(command[:3], missed)
+                instead = packages.nearest(missed, versions)
                 if instead is None:
                     raise
+                at = wanted.index(missed)
                 self._log.line("%s is not on PyPI, in whose versions conda's are looked for: taking the nearest, %s" % (wanted[at], instead))
                 wanted[at] = instead
+
+    def _versions(self, pip, missed):
+        """Versions that PyPI has of a package; pips of one time tell them by their old resolver alone."""
+        mark = os.path.getsize(self._log.path)
+        try:
+            self._run(pip + ["install", "--no-input", "--no-deps", "--use-deprecated=legacy-resolver", missed], "")
+        except Failed:
+            pass
+        return packages.missed(self._since(mark))[1]
+
+    def _since(self, mark):
+        """What the log has from a mark on."""
+        with open(self._log.path, "rb") as f:
+            f.seek(mark)
+            return f.read().decode("utf-8", "replace")
 
     def _constraints(self, wanted):
         """The pinned set that goes with the azureml version asked for; without one, the default's."""
