@@ -46,7 +46,7 @@ func TestAz2018BatchAIGPU(t *testing.T) {
 // dockerEngine is an engine of Docker's, or skips the test with the reason why there can be none.
 func dockerEngine(t *testing.T, dir string) (engine.Engine, error) {
 	t.Helper()
-	d, err := docker.New(context.Background(), docker.Config{Host: os.Getenv("DOCKER_HOST"), Dir: filepath.Join(dir, "docker")})
+	d, err := docker.New(context.Background(), docker.Config{Host: os.Getenv("DOCKER_HOST"), Dir: filepath.Join(dir, "docker"), Pyenv: pyenv()})
 	if errors.Is(err, engine.ErrNoEngine) {
 		t.Skip(err)
 	} else if err != nil {
@@ -57,6 +57,22 @@ func dockerEngine(t *testing.T, dir string) (engine.Engine, error) {
 		t.Skipf("there is no %s: run lazulite images build (%v)", docker.BaseImage, err)
 	}
 	return d, nil
+}
+
+// pyenv is the folder of this host's Pythons, which containers are lent as "lazulite up" does it.
+func pyenv() string {
+	root := os.Getenv("PYENV_ROOT")
+	if root == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return ""
+		}
+		root = filepath.Join(home, ".pyenv")
+	}
+	if _, err := os.Stat(filepath.Join(root, "versions")); err != nil {
+		return ""
+	}
+	return root
 }
 
 func gpuJob(t *testing.T, a azure, e *emulator.Emulator) {

@@ -149,4 +149,5 @@ func TestSDK2018HDInsight(t *testing.T) {
 	python(t, sdk2018, "sdk2018_hdinsight.py", func(c *emulator.Config) { c.Spark = dir })
 }
 func TestSDK2018Deploy(t *testing.T) { python(t, sdk2018, "sdk2018_deploy.py") }
+func TestSDK2018CLI(t *testing.T)    { python(t, sdk2018, "sdk2018_cli.py") }
 func TestSDK2018SSL(t *testing.T)    { python(t, sdk2018, "sdk2018_ssl.py") }

@@ -16,18 +16,28 @@ import (
 	"time"
 )
 
-// TestSDK2018KilledSpark kills the emulator with kill -9 in the middle of runs
-// on a cluster, and starts it again on the same folder and port.
-func TestSDK2018KilledSpark(t *testing.T) {
-	dir, bin := sparkFolder(t), sdk2018.bin(t)
+// TestSDK2018KilledSpark kills the emulator in the middle of runs on a cluster of HDInsight.
+func TestSDK2018KilledSpark(t *testing.T) { killed(t, "sdk2018_killed.py", sparkFolder(t)) }
+
+// TestSDK2018KilledBatchAI kills it while the SDK waits for runs on Batch AI: one whose
+// script is at work, and one that is queued behind it.
+func TestSDK2018KilledBatchAI(t *testing.T) { killed(t, "sdk2018_killedbatchai.py", "") }
+
+// killed runs a script, kills the emulator with kill -9 when the script says
+// "running", and starts it again on the same folder and port.
+func killed(t *testing.T, script, spark string) {
+	bin := sdk2018.bin(t)
+	if testing.Short() {
+		t.Skip("it kills processes")
+	}
 	t.Parallel()
-	m := &mortal{t: t, binary: filepath.Join(t.TempDir(), "lazulite"), data: t.TempDir(), listen: freePort(t), spark: dir}
+	m := &mortal{t: t, binary: filepath.Join(t.TempDir(), "lazulite"), data: t.TempDir(), listen: freePort(t), spark: spark}
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", m.binary, "../cmd/lazulite").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	m.live()
 	t.Cleanup(m.end)
-	script, err := filepath.Abs(filepath.Join("testdata", "sdk2018_killed.py"))
+	script, err := filepath.Abs(filepath.Join("testdata", script))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package conformance
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +12,8 @@ import (
 
 const (
 	versionContainers = "2018-10-01"
+	// versionInit is the first with init containers.
+	versionInit = "2019-12-01"
 	// containerRegion had the service from its first day.
 	containerRegion = "westus"
 	// containerImage is a plain distribution that every registry has.
@@ -60,6 +63,17 @@ func (s *session) hello() containerGroup {
 		s.status(r, http.StatusCreated)
 		return containerGroup{path}
 	})
+}
+
+// shell has a shell in the main container multiply, over the websocket that exec
+// promises, with the password that it gives or another, and gives what was heard.
+func (s *session) shell(path, password string) (string, error) {
+	r := s.send(http.MethodPost, path+"/containers/main/exec", versionContainers, map[string]any{"command": "/bin/sh", "terminalSize": map[string]any{"rows": 24, "cols": 80}})
+	s.status(r, http.StatusOK)
+	if password == "" {
+		password = s.text(r, "password")
+	}
+	return s.client.Converse(s.ctx, s.text(r, "webSocketUri"), []string{password, "echo $((6*7))\n"}, "42")
 }
 
 // view waits until the first container is in a state, and gives the group.
@@ -113,7 +127,11 @@ func aciSpecs() []spec {
 	refused := func(status int, code string, body func() map[string]any) func(*session) {
 		return func(s *session) {
 			path, r := s.putGroup(body())
-			s.refused(r, status, code)
+			if code == "" {
+				s.refused(r, status)
+			} else {
+				s.refused(r, status, code)
+			}
 			s.refused(s.get(path, versionContainers), http.StatusNotFound, "ResourceNotFound")
 		}
 	}
@@ -160,6 +178,16 @@ func aciSpecs() []spec {
 				s.fail("%s; it should have a wss URI and a password", r)
 			}
 		}},
+		{"aci.exec.shell", func(s *session) {
+			if heard, err := s.shell(s.hello().path, ""); err != nil || !strings.Contains(heard, "42") {
+				s.fail("a shell in the container said %q: %v", heard, err)
+			}
+		}},
+		{"aci.exec.password", func(s *session) {
+			if heard, err := s.shell(s.hello().path, "wrong"); err == nil || strings.Contains(heard, "42") {
+				s.fail("with a wrong password a shell said %q", heard)
+			}
+		}},
 		{"aci.exit", func(s *session) {
 			path, r := s.putGroup(containers("Never", "echo bye; exit 3"))
 			s.status(r, http.StatusCreated)
@@ -185,6 +213,58 @@ func aciSpecs() []spec {
 			})
 			if r.Text("properties", "instanceView", "state") == "Failed" {
 				s.fail("%s; a group whose containers are restarted has not failed", r)
+			}
+		}},
+		{"aci.restart.backoff", func(s *session) {
+			path, r := s.putGroup(containers("OnFailure", "exit 7"))
+			s.status(r, http.StatusCreated)
+			r = s.untilGroup(path, "the container waits for its restart", func(r *wire.Response) bool {
+				return current(r, "state") == "Waiting" && strings.HasPrefix(current(r, "detailStatus"), "CrashLoopBackOff")
+			})
+			view := item(r.Value("properties", "containers"), "properties", "instanceView")
+			previous := item([]any{view}, "previousState", "exitCode")
+			events, _ := item([]any{view}, "events").([]any)
+			counted := slices.ContainsFunc(events, func(e any) bool {
+				n, _ := item([]any{e}, "count").(float64)
+				return item([]any{e}, "name") == "BackOff" && n >= 1
+			})
+			if previous != 7.0 || !counted {
+				s.fail("%s; the previous state should have the exit code 7, and an event should count the back-off", r)
+			}
+		}},
+		{"aci.probe", func(s *session) {
+			path, r := s.putGroup(containers("Always", "exec sleep 900", func(_, c map[string]any) {
+				c["livenessProbe"] = map[string]any{"exec": map[string]any{"command": []string{"/bin/false"}}, "initialDelaySeconds": 1, "periodSeconds": 1, "failureThreshold": 2}
+			}))
+			s.status(r, http.StatusCreated)
+			r = s.untilGroup(path, "the container that is not alive was restarted", func(r *wire.Response) bool {
+				n, _ := item(r.Value("properties", "containers"), "properties", "instanceView", "restartCount").(float64)
+				return n >= 1
+			})
+			events := fmt.Sprint(item(r.Value("properties", "containers"), "properties", "instanceView", "events"))
+			if !strings.Contains(events, "Unhealthy") || !strings.Contains(events, "Killing") {
+				s.fail("%s; events should tell that it was unhealthy, and killed", r)
+			}
+		}},
+		{"aci.init", func(s *session) {
+			s.provider("Microsoft.ContainerInstance")
+			path := s.groupPath(containerName())
+			s.done(s.create(path, versionInit, containers("Never", "exec sleep 900", func(g, c map[string]any) {
+				once := func(name, script string) any {
+					return map[string]any{"name": name, "properties": map[string]any{"image": containerImage, "command": []string{"/bin/sh", "-c", script}}}
+				}
+				g["initContainers"] = []any{once("one", "sleep 2"), once("two", "true")}
+			})))
+			r := s.get(path, versionInit)
+			s.status(r, http.StatusOK)
+			list, _ := r.Value("properties", "initContainers").([]any)
+			var ends []string
+			for _, c := range list {
+				ends = append(ends, fmt.Sprint(item([]any{c}, "properties", "instanceView", "currentState", "finishTime")))
+			}
+			began := current(r, "startTime")
+			if len(ends) != 2 || ends[0] > ends[1] || ends[1] > began {
+				s.fail("%s; the init containers should have ended one after the other (%q), and then the container begun (%s)", r, ends, began)
 			}
 		}},
 		{"aci.image.absent", func(s *session) {
@@ -216,6 +296,51 @@ func aciSpecs() []spec {
 				g["ipAddress"] = map[string]any{"type": "Public", "ports": []any{map[string]any{"port": 8000, "protocol": "TCP"}}}
 			})
 		})},
+		{"aci.ports.clash", refused(http.StatusBadRequest, "", func() map[string]any {
+			return containers("Never", "true", func(g, c map[string]any) {
+				c["ports"] = []any{map[string]any{"port": 8000, "protocol": "TCP"}}
+				g["containers"] = append(g["containers"].([]any), map[string]any{"name": "other", "properties": c})
+			})
+		})},
+		{"aci.secret.kept", func(s *session) {
+			const secret = "bm90LXRvLWJlLXNlZW4="
+			path, r := s.putGroup(containers("Never", "true", func(g, _ map[string]any) {
+				g["volumes"] = []any{map[string]any{"name": "keys", "secret": map[string]string{"key": secret}}}
+				g["imageRegistryCredentials"] = []any{map[string]any{"server": "example.azurecr.io", "username": "me", "password": secret}}
+			}))
+			s.status(r, http.StatusCreated)
+			for _, r := range []*wire.Response{r, s.get(path, versionContainers), s.get(s.group()+"/providers/Microsoft.ContainerInstance/containerGroups", versionContainers)} {
+				if strings.Contains(string(r.Body), secret) {
+					s.fail("a secret of a volume or of a registry is shown by %s %s", r.Method, r.URL)
+				}
+			}
+			// Nor by what refuses a group.
+			_, r = s.putGroup(containers("Never", "true", func(_, c map[string]any) {
+				c["environmentVariables"] = []any{map[string]any{"name": "1 bad name", "secureValue": secret}}
+			}))
+			s.refused(r, http.StatusBadRequest)
+			if strings.Contains(string(r.Body), secret) {
+				s.fail("an error shows a secret")
+			}
+		}},
+		{"aci.usages", func(s *session) {
+			s.hello()
+			r := s.get("/subscriptions/"+s.cfg.Subscription+"/providers/Microsoft.ContainerInstance/locations/"+containerRegion+"/usages", versionContainers)
+			s.status(r, http.StatusOK)
+			var doc struct {
+				Value []struct {
+					CurrentValue, Limit float64
+					Name                struct{ Value string }
+				}
+			}
+			s.must(r.JSON(&doc))
+			for _, u := range doc.Value {
+				if u.Name.Value == "ContainerGroups" && u.CurrentValue >= 1 && u.Limit >= u.CurrentValue {
+					return
+				}
+			}
+			s.fail("%s; the usage of ContainerGroups should count the group", r)
+		}},
 		{"aci.stop", func(s *session) {
 			g := s.hello()
 			s.status(s.send(http.MethodPost, g.path+"/stop", versionContainers, nil), http.StatusNoContent)

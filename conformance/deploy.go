@@ -225,6 +225,14 @@ func deploySpecs() []spec {
 			s.status(s.score(v, "", `{"data": []}`), http.StatusUnauthorized)
 			s.status(s.score(v, v.primary[1:], `{"data": []}`), http.StatusUnauthorized)
 		}},
+		{"deploy.service.large", func(s *session) {
+			v := s.webService()
+			r := s.score(v, v.primary, `{"data": [1], "more": "`+strings.Repeat("x", 50<<20)+`"}`)
+			s.status(r, http.StatusOK)
+			s.Expect(strings.TrimSpace(string(r.Body))).To(gomega.Equal("[3]"), "what 50 MB are answered with")
+			s.status(s.score(v, v.primary, strings.Repeat("x", 101<<20)), http.StatusRequestEntityTooLarge)
+			s.status(s.score(v, v.primary, `{"data": [1]}`), http.StatusOK)
+		}},
 		{"deploy.service.log", func(s *session) {
 			v := s.webService()
 			s.status(s.score(v, v.primary, `{}`), http.StatusBadGateway, http.StatusInternalServerError)

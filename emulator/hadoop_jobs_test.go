@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"lazulite.dev/emulator"
+	"lazulite.dev/emulator/clock/clocktest"
 )
 
 var sparkWords = flag.Int("spark.words", 8, "MB on a cluster's storage whose words TestSpark counts")
@@ -74,7 +75,7 @@ func (u sparkUser) byBatch(file, options string) (log, state string) {
 	u.Helper()
 	created := u.livy(201, u.name, "POST /livy/batches", `{"file":"wasb:///jobs/`+file+`"`+options+`}`)
 	path := fmt.Sprintf("/livy/batches/%v", created.get("id"))
-	eventually(u.T, 5*time.Minute, func() string {
+	clocktest.Missing(u.T, 5*time.Minute, func() string {
 		state = u.livy(200, u.name, "GET "+path+"/state", "").text("state")
 		if state != "success" && state != "dead" {
 			return "the batch is " + state
@@ -92,7 +93,7 @@ func (u sparkUser) byBatch(file, options string) (log, state string) {
 func (u *sparkUser) openSession() {
 	u.Helper()
 	u.session = fmt.Sprintf("/livy/sessions/%v", u.livy(201, u.name, "POST /livy/sessions", `{"kind":"pyspark"}`).get("id"))
-	eventually(u.T, 3*time.Minute, func() string {
+	clocktest.Missing(u.T, 3*time.Minute, func() string {
 		if s := u.livy(200, u.name, "GET "+u.session, ""); s.text("state") != "idle" {
 			return "the session: " + s.String()
 		}
@@ -109,7 +110,7 @@ func (u sparkUser) bySession(code string) answer {
 	}
 	path := fmt.Sprintf("%s/statements/%v", u.session, u.livy(201, u.name, "POST "+u.session+"/statements", string(body)).get("id"))
 	var a answer
-	eventually(u.T, 5*time.Minute, func() string {
+	clocktest.Missing(u.T, 5*time.Minute, func() string {
 		if a = u.livy(200, u.name, "GET "+path, ""); a.text("state") != "available" {
 			return "the statement: " + a.String()
 		}
@@ -286,7 +287,7 @@ func TestSpark(t *testing.T) {
 		}
 		summed <- out
 	}()
-	eventually(t, 3*time.Minute, func() string {
+	clocktest.Missing(t, 3*time.Minute, func() string {
 		if m := u.app(named("spread")); m["runningContainers"] != 4.0 {
 			return fmt.Sprintf("the job has %v containers", m["runningContainers"])
 		}

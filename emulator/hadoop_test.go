@@ -18,6 +18,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"lazulite.dev/emulator"
+	"lazulite.dev/emulator/clock/clocktest"
 	"lazulite.dev/emulator/engine"
 )
 
@@ -66,7 +67,7 @@ func (c *client) cluster(name string, workers int) {
 
 func (c *client) clusterUp(name string) {
 	c.t.Helper()
-	eventually(c.t, 4*time.Minute, func() string {
+	clocktest.Missing(c.t, 4*time.Minute, func() string {
 		a := c.do("GET {P}/Microsoft.HDInsight/clusters/"+name+clusterVersion, nil)
 		if s := a.text("properties.provisioningState"); s != "Succeeded" {
 			if s == "Failed" {
@@ -266,7 +267,7 @@ func TestKilledSpark(t *testing.T) {
 		}
 		return nil
 	}
-	eventually(t, 4*time.Minute, func() string {
+	clocktest.Missing(t, 4*time.Minute, func() string {
 		if m := app(c); m["state"] != "RUNNING" {
 			return fmt.Sprintf("the job is %v", m["state"])
 		}
@@ -278,7 +279,7 @@ func TestKilledSpark(t *testing.T) {
 	}
 	batch := "/livy/batches/" + fmt.Sprint(c.livy(201, "sparky", "POST /livy/batches", `{"file":"/long.py","name":"waits","conf":{"spark.app.name":"waits"}}`).get("id"))
 	var id string
-	eventually(t, 2*time.Minute, func() string {
+	clocktest.Missing(t, 2*time.Minute, func() string {
 		b := c.livy(200, "sparky", "GET "+batch, "")
 		if id = b.text("appId"); id == "" || b.text("state") != "running" {
 			return "the batch: " + b.String()
@@ -292,7 +293,7 @@ func TestKilledSpark(t *testing.T) {
 	if b := c.livy(200, "sparky", "GET "+batch, ""); b.text("state") != "dead" || b.text("appId") != id || !strings.Contains(b.String(), "The emulator ended while this ran") {
 		t.Errorf("after the start the batch is %s", b)
 	}
-	eventually(t, 7*time.Minute, func() string {
+	clocktest.Missing(t, 7*time.Minute, func() string {
 		m := app(c)
 		id, _ := m["id"].(string)
 		a, err := c.try(context.Background(), "GET https://sparky.azurehdinsight.net/ws/v1/cluster/apps/"+id+"/appattempts!", nil, "Authorization: "+basic("admin", clusterPassword))

@@ -82,6 +82,10 @@ func (e *Emulator) serveLocal(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if first == "hyperdrive" {
+		e.learning.ServeHTTP(w, r)
+		return
+	}
 	if first == "exec" || first == "attach" {
 		e.containers.ServeHTTP(w, r)
 		return

@@ -24,10 +24,12 @@ import (
 	"lazulite.dev/emulator"
 )
 
-// victimDir and victimListen make the test binary an emulator that is there to be killed.
+// victimDir and victimListen make the test binary an emulator that is there to
+// be killed; victimWheels is where it has packages from.
 const (
 	victimDir    = "LAZULITE_TEST_VICTIM"
 	victimListen = "LAZULITE_TEST_LISTEN"
+	victimWheels = "LAZULITE_TEST_WHEELS"
 )
 
 func TestMain(m *testing.M) {
@@ -47,6 +49,9 @@ func beVictim(dir, listen string) error {
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
 	if spark := os.Getenv("LAZULITE_SPARK"); spark != "" {
 		cfg.Spark, cfg.Environment = spark, []string{"PATH=" + os.Getenv("PATH")}
+	}
+	if wheels := os.Getenv(victimWheels); wheels != "" {
+		cfg.Environment = []string{"PATH=" + os.Getenv("PATH"), "PIP_NO_INDEX=1", "PIP_FIND_LINKS=" + wheels, "UV_NO_INDEX=1", "UV_FIND_LINKS=" + wheels}
 	}
 	e, err := emulator.New(cfg)
 	if err != nil {
@@ -104,11 +109,30 @@ func newVictim(t testing.TB) *victim {
 	return v
 }
 
-// stillborn is a life that is killed in its start.
+// knocked returns when somebody has come to the address of the dead, such as a
+// run on this machine, who has to bear that nobody answers.
+func (v *victim) knocked() {
+	v.t.Helper()
+	l, err := net.Listen("tcp", v.listen)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	if err := l.(*net.TCPListener).SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		v.t.Fatal(err)
+	}
+	c, err := l.Accept()
+	if err != nil {
+		v.t.Fatalf("nobody came: %v", err)
+	}
+	_ = c.Close()
+}
+
+// stillborn is a life that is killed in its start, at a moment of which nothing is to tell but the time.
 func (v *victim) stillborn(after time.Duration) {
 	v.t.Helper()
 	v.begin()
-	time.Sleep(after)
+	<-time.After(after)
 	v.kill()
 }
 

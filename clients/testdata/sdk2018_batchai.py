@@ -10,8 +10,10 @@ from azureml.core.compute import BatchAiCompute, ComputeTarget
 from azureml.core.compute_target import ComputeTargetException
 from azureml.core.conda_dependencies import CondaDependencies
 from azureml.core.runconfig import DataReferenceConfiguration, EnvironmentDefinition, RunConfiguration
+from azureml.exceptions import TrainingException
 from azureml.train.dnn import PyTorch, TensorFlow
 from azureml.train.estimator import Estimator
+from azureml.train.hyperdrive import HyperDriveRunConfig, PrimaryMetricGoal, RandomParameterSampling, uniform
 
 from check import project, raises, workspace
 
@@ -151,6 +153,11 @@ one = Estimator(source_directory=folder, compute_target=cluster, entry_script="d
                 use_docker=False, environment_definition=own())
 assert "content of a" in log(finish(exp.submit(one), "Completed"), "80_driver_log.txt")
 finish(exp.submit(PyTorch(source_directory=folder, compute_target=cluster, entry_script="plain.py", use_docker=False, environment_definition=own())), "Completed")
+
+# What is not emulated says so, by a client that knows neither proxy nor our roots.
+tuned = HyperDriveRunConfig(estimator=one, hyperparameter_sampling=RandomParameterSampling({"--lr": uniform(0.1, 0.2)}), primary_metric_name="acc",
+                            primary_metric_goal=PrimaryMetricGoal.MAXIMIZE, max_total_runs=2)
+raises(TrainingException, "HyperDrive is not emulated", exp.submit, tuned)
 
 # One parameter server and two workers over three nodes: the cluster grows for them.
 servers = TensorFlow(source_directory=folder, compute_target=cluster, entry_script="sum.py", node_count=3, worker_count=2, parameter_server_count=1,

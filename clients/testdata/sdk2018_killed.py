@@ -28,6 +28,8 @@ folder = project(tempfile.mkdtemp(), {
 def submit(script, mode):
     c = RunConfiguration(framework="pyspark")
     c.target, c.hdi.yarn_deploy_mode = hdi.name, mode
+    # Two at a time find room on one worker.
+    c.spark.configuration.update({"spark.executor.instances": 1, "spark.executor.memory": "512m"})
     c.environment.python.conda_dependencies = CondaDependencies.create()
     c.environment.spark.packages, c.environment.spark.repositories = [], []
     return exp.submit(ScriptRunConfig(folder, script, run_config=c))

@@ -66,6 +66,7 @@ type Config struct {
 type Client struct {
 	cfg     Config
 	http    *http.Client
+	sockets *http.Client // http, which nobody watches
 	base    *url.URL
 	mu      sync.Mutex
 	tokens  map[string]token
@@ -89,6 +90,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	unwatched := *hc
 	if cfg.Watch != nil {
 		base := hc.Transport
 		if base == nil {
@@ -96,7 +98,7 @@ func New(cfg Config) (*Client, error) {
 		}
 		hc.Transport = cfg.Watch(base)
 	}
-	c := &Client{cfg: cfg, http: hc, base: base, tokens: map[string]token{}}
+	c := &Client{cfg: cfg, http: hc, sockets: &unwatched, base: base, tokens: map[string]token{}}
 	if cfg.Journal != "" {
 		c.journal = &journal{file: cfg.Journal, endpoint: cfg.Endpoint}
 	}

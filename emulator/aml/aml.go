@@ -112,6 +112,9 @@ func New(cfg Config) (*Service, error) {
 	s.assets.Register(s.mux)
 	s.execution.Register(s.mux)
 	s.serving.Register(s.mux)
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		s.mux.Handle(method, "hyperdrive/v1.0/{WS}/{path...}", refuseHyperDrive)
+	}
 	return s, nil
 }
 
@@ -136,10 +139,16 @@ func (s *Service) Close(ctx context.Context) error {
 // {region}.modelmanagement.azureml.net, the discovery document, and the
 // workspace's control plane where SDK 1.x reads it.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if serveDiscovery(w, r) || s.serveControl(w, r) {
+	if s.serveDiscovery(w, r) || s.serveControl(w, r) {
 		return
 	}
 	s.mux.ServeHTTP(w, r)
+}
+
+// refuseHyperDrive answers whatever is asked of HyperDrive.
+func refuseHyperDrive(http.ResponseWriter, *http.Request, *plane.Call) error {
+	return &plane.Error{Status: http.StatusBadRequest, Code: "UserError", Inner: "NotSupported",
+		Message: "HyperDrive is not emulated: submit the runs of a hyperparameter search one by one."}
 }
 
 // ServiceAddress is the address of the web service whose SSL name this is; empty if there is none.

@@ -297,6 +297,16 @@ func TestDiscovery(t *testing.T) {
 			t.Errorf("%s: %q", key, doc[key])
 		}
 	}
+	w.workspace()
+	for _, method := range []string{"GET", "POST"} {
+		req := httptest.NewRequest(method, "https://westeurope.experiments.azureml.net/hyperdrive/v1.0"+workspace+"/experiments/e/runs", nil)
+		req.Header.Set("Authorization", "Bearer x")
+		rec := httptest.NewRecorder()
+		w.aml.ServeHTTP(rec, req)
+		if rec.Code != http.StatusBadRequest || !strings.Contains(rec.Body.String(), "HyperDrive is not emulated") {
+			t.Errorf("%s: %d %s", method, rec.Code, rec.Body)
+		}
+	}
 	rec = httptest.NewRecorder()
 	w.aml.ServeHTTP(rec, httptest.NewRequest("POST", "https://westeurope.experiments.azureml.net/discovery", nil))
 	if rec.Code != http.StatusMethodNotAllowed {

@@ -23,7 +23,7 @@ func discoveryURL(location string) string {
 // serveDiscovery answers the service discovery document: key -> base URL.
 // SDK 0.1.68 looks up six keys at once and sends no token for it; "api" and
 // the rest are what SDK 1.x adds.
-func serveDiscovery(w http.ResponseWriter, r *http.Request) bool {
+func (s *Service) serveDiscovery(w http.ResponseWriter, r *http.Request) bool {
 	if !strings.EqualFold(strings.TrimSuffix(r.URL.Path, "/"), discoveryPath) {
 		return false
 	}
@@ -40,6 +40,10 @@ func serveDiscovery(w http.ResponseWriter, r *http.Request) bool {
 	for _, key := range []string{"history", "experimentation", "experimentgraphs", "pipelines", "hyperdrive",
 		"api", "catalog", "gallery", "jasmine", "studio"} {
 		doc[key] = experiments
+	}
+	if s.cfg.ProxyURL != nil && s.cfg.ProxyURL() != "" {
+		// Of all of the SDK, its client of this one uses no proxy and trusts no roots but its own.
+		doc["hyperdrive"] = s.cfg.ProxyURL()
 	}
 	plane.WriteJSON(w, http.StatusOK, doc)
 	return true

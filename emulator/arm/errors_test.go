@@ -39,6 +39,8 @@ func TestErrors(t *testing.T) {
 			"No registered resource provider found for location 'eastus2' and API version '2017-01-01' for type 'plain'. The supported api-versions are '2018-05-01, 2018-03-01-preview'. The supported locations are ', eastasia,"},
 		{"TypeVersionNoGroup", "GET {SUB}/providers/Microsoft.Things/plain?api-version=2017-01-01", "", nil, 400, "InvalidResourceType",
 			"The resource type 'plain' could not be found in the namespace 'Microsoft.Things' for api version '2017-01-01'. The supported api-versions are '2018-05-01, 2018-03-01-preview'."},
+		{"NamespaceOnResource", "PUT {P}/plain/x/providers/Microsoft.Nope/locks/y", "{}", nil, 404, "InvalidResourceNamespace", "The resource namespace 'Microsoft.Nope' is invalid."},
+		{"TypeOnResource", "GET {P}/plain/x/providers/Microsoft.Resources/nopes/y", "", nil, 404, "InvalidResourceType", "The resource type 'nopes' could not be found in the namespace 'Microsoft.Resources'"},
 		{"Namespace", "GET {G}/providers/Microsoft.Nope/xs/y", "", nil, 404, "InvalidResourceNamespace", "The resource namespace 'Microsoft.Nope' is invalid."},
 		{"Type", "GET {P}/nopes/y", "", nil, 404, "InvalidResourceType", "The resource type 'nopes' could not be found in the namespace 'Microsoft.Things' for api version '2018-05-01'."},
 		{"Group", "GET {SUB}/resourceGroups/none", "", nil, 404, "ResourceGroupNotFound", "Resource group 'none' could not be found."},

@@ -172,11 +172,26 @@ func (x *exchange) underProvider(scope ID, segs []string) error {
 	switch {
 	case t == nil:
 		return x.unknownType(p, rest[0])
+	case len(rest) > 1 && fold(rest[0]) == "providers":
+		return x.onResource(rest[1:])
 	case scope.ResourceGroup() == "" && t.kind != kindDeployment:
 		// The other types live in resource groups.
 		return x.unknownType(p, t.short)
 	}
 	return x.resource(t, id, rest)
+}
+
+// onResource is for what another provider keeps on a resource (role assignments,
+// locks, diagnostic settings): there is none that does so.
+func (x *exchange) onResource(segs []string) error {
+	p := x.e.catalog.providers[fold(segs[0])]
+	if p == nil {
+		return errNamespace(segs[0])
+	}
+	if len(segs) == 1 {
+		return errNoRoute()
+	}
+	return x.unknownType(p, segs[1])
 }
 
 func (x *exchange) unknownType(p *providerInfo, short string) error {

@@ -85,8 +85,7 @@ func (c *processContainer) start() (err error) {
 func (c *processContainer) run(p *os.Process, output *os.File) {
 	copied := make(chan error, 1)
 	go func() {
-		_, err := io.Copy(c.log, output)
-		copied <- err
+		copied <- copyOutput(c.log, output)
 	}()
 	exit := c.wait(p)
 	// The rest holds the pipe open, and must be gone before the log is whole.
@@ -104,6 +103,27 @@ func (c *processContainer) run(p *os.Process, output *os.File) {
 	}
 	output.Close()
 	c.end(exit)
+}
+
+// copyOutput copies to the end. What comes soon after the last piece is waited
+// for, no longer than the log tells times apart: a server that prints a line for
+// each request would else wake us, and be interrupted, as often.
+func copyOutput(log io.Writer, output io.Reader) error {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := output.Read(buf)
+		if _, failed := log.Write(buf[:n]); failed != nil {
+			return failed
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case n < len(buf):
+			time.Sleep(markEvery)
+		}
+	}
 }
 
 func (c *processContainer) end(x Exit) {

@@ -203,6 +203,12 @@ type Timekeeper interface {
 	TimedLogs(ctx context.Context, w io.Writer) error
 }
 
+// Imager is an Engine that may have something for the names of images.
+type Imager interface {
+	// HasImage says whether a container of that image would start without any of it being got first.
+	HasImage(ctx context.Context, name string) (bool, error)
+}
+
 // Reacher is an Engine whose containers can reach what this host keeps to itself.
 type Reacher interface {
 	// Reach returns host:port at which containers reach what listens at

@@ -68,6 +68,18 @@ func (l *Lazy) Reach(ctx context.Context, hostAddr string) (string, error) {
 	return hostAddr, nil
 }
 
+// HasImage implements Imager; an engine that is none has no images.
+func (l *Lazy) HasImage(ctx context.Context, name string) (bool, error) {
+	e, err := l.Engine(ctx)
+	if err != nil {
+		return false, err
+	}
+	if i, ok := e.(Imager); ok {
+		return i.HasImage(ctx, name)
+	}
+	return false, nil
+}
+
 // Close implements Engine.
 func (l *Lazy) Close(ctx context.Context) error {
 	l.mu.Lock()

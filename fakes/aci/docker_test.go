@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"lazulite.dev/emulator/engine/docker"
+	"lazulite.dev/emulator/engine/docker/registrytest"
 	"lazulite.dev/fakes/aci"
 )
 
@@ -245,6 +246,36 @@ func TestGitRepo(t *testing.T) {
 			t.Errorf("%s: %s: %s", name, end, s.show(name, "properties.instanceView"))
 		} else if got := s.logs(name, "main"); got != c.log {
 			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// An image of a private registry is had with its user's password alone, which nobody is shown.
+func TestPrivateRegistry(t *testing.T) {
+	s := newService(t, "docker", t.TempDir())
+	const password = "registry-secret"
+	r := registrytest.New(t, "robot", password)
+	image := r.Address() + "/team/tiny:1"
+	t.Cleanup(func() { _ = exec.Command("docker", "rmi", "-f", image).Run() })
+	with := func(password string) string {
+		login := `"imageRegistryCredentials":[{"server":"` + r.Address() + `","username":"robot","password":"` + password + `"}],`
+		return strings.Replace(strings.Replace(one("Never", "true"), "lazulite/base", image, 1), `"osType"`, login+`"osType"`, 1)
+	}
+	if end := s.create("wrong", with("guessed")); end != "InaccessibleImage" {
+		t.Errorf("with a wrong password: %s", end)
+	}
+	// It holds no shell: that the container can't run shows that the image is there.
+	if end := s.create("right", with(password)); end != "Succeeded" {
+		t.Errorf("with the password: %s", end)
+	}
+	_, _, doc := s.do("GET "+groups+"right", "")
+	if got := events(doc); !strings.HasPrefix(got, "Pulling x1, Pulled x1") || at(doc, first+"currentState.detailStatus") != "ContainerCannotRun" {
+		t.Errorf("events: %s, state %s", got, at(doc, first+"currentState"))
+	}
+	for _, name := range []string{"wrong", "right"} {
+		_, _, doc := s.do("GET "+groups+name, "")
+		if shown := at(doc, "properties"); strings.Contains(shown, password) || strings.Contains(shown, "guessed") || !strings.Contains(shown, "robot") {
+			t.Errorf("%s shows %s", name, shown)
 		}
 	}
 }

@@ -68,7 +68,10 @@ func (f *Fake) promise(c arm.Call, r *arm.Resource, s *session) (int, any, error
 	}
 	if pod != nil && m != nil {
 		pod.mu.Lock()
-		s.container = m.container
+		// One that has ended is there until it has been put away.
+		if m.file.View.CurrentState.State != "Terminated" {
+			s.container = m.container
+		}
 		pod.mu.Unlock()
 	}
 	if s.container == nil {

@@ -1,9 +1,12 @@
 package aci_test
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"lazulite.dev/fakes/aci"
 )
 
 func TestLifeOfAGroup(t *testing.T) {
@@ -131,7 +134,14 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestHowContainersEnd(t *testing.T) {
-	s := newService(t, "process", t.TempDir())
+	share := t.TempDir()
+	s := newService(t, "process", t.TempDir(), func(c *aci.Config) {
+		c.Share = func(context.Context, string, string, string) (string, error) { return share, nil }
+	})
+	// volumed is a group that mounts a volume of some kind.
+	volumed := func(kind string) string {
+		return strings.Replace(one("Never", "true", `,"volumeMounts":[{"name":"v","mountPath":"/v"}]`), `"osType"`, `"volumes":[{"name":"v",`+kind+`}],"osType"`, 1)
+	}
 	for _, c := range []struct {
 		name, body, end, state, container, exit, detail, log string
 	}{
@@ -141,8 +151,8 @@ func TestHowContainersEnd(t *testing.T) {
 		{"on-failure", one("OnFailure", "exit 0"), "Succeeded", "Succeeded", "Terminated", "0", "Completed", ""},
 		{"no-command", strings.Replace(one("Never", ""), sh(""), `["no-such-program"]`, 1), "Succeeded", "Failed", "Terminated", "127", "ContainerCannotRun", ""},
 		{"no-image", strings.Replace(one("Never", ""), "lazulite/base", "example.com/nothing:1", 1), "InaccessibleImage", "Pending", "Waiting", "", `ImagePullBackOff: Back-off pulling image "example.com/nothing:1"`, ""},
-		{"mounts", strings.Replace(one("Never", "true", `,"volumeMounts":[{"name":"v","mountPath":"/v"}]`), `"osType"`, `"volumes":[{"name":"v","emptyDir":{}}],"osType"`, 1),
-			"ContainerGroupCreationFailed", "Pending", "Waiting", "", "", ""},
+		{"mounts", volumed(`"emptyDir":{}`), "ContainerGroupCreationFailed", "Pending", "Waiting", "", "CreateContainerError: engine: invalid specification: nothing can be mounted at /v: containers are processes of this host here, with its files; run lazulite with Docker for volumes", ""},
+		{"mounts-a-share", volumed(`"azureFile":{"shareName":"s","storageAccountName":"a","storageAccountKey":"a2V5"}`), "ContainerGroupCreationFailed", "Pending", "Waiting", "", "CreateContainerError: engine: invalid specification: nothing can be mounted at /v: containers are processes of this host here, with its files; run lazulite with Docker for volumes", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if end := s.create(c.name, c.body); end != c.end {
@@ -261,5 +271,58 @@ func TestQueries(t *testing.T) {
 	}
 	if _, _, doc := s.do("GET "+sub+"/providers/Microsoft.ContainerInstance/locations/westus/cachedImages", ""); at(doc, "value.0.image") != "lazulite/base" {
 		t.Errorf("cachedImages: %v", doc)
+	}
+}
+
+// Identities have ids, which stay; a user's own may be a resource or not.
+func TestIdentities(t *testing.T) {
+	s := newService(t, "process", t.TempDir())
+	own := group + "/providers/Microsoft.ManagedIdentity/userAssignedIdentities/me"
+	with := func(identity string) string {
+		return strings.Replace(one("Never", "exec sleep 600"), `"properties"`, `"identity":`+identity+`,"properties"`, 1)
+	}
+	var principal string
+	for range 2 {
+		if end := s.create("system", with(`{"type":"SystemAssigned"}`)); end != "Succeeded" {
+			t.Fatal(end)
+		}
+		got := s.show("system", "identity.principalId")
+		if len(got) != 36 || principal != "" && got != principal || s.show("system", "identity.tenantId") != "11111111-1111-1111-1111-111111111111" || s.show("system", "identity.type") != "SystemAssigned" {
+			t.Errorf("its identity is %s, was %q", s.show("system", "identity"), principal)
+		}
+		principal = got
+	}
+	if end := s.create("user", with(`{"type":"SystemAssigned, UserAssigned","userAssignedIdentities":{"`+own+`":{}}}`)); end != "Succeeded" {
+		t.Fatal(end)
+	}
+	_, _, doc := s.do("GET "+groups+"user", "")
+	if mine, _ := dig(doc, "identity", "userAssignedIdentities", own).(map[string]any); len(at(mine, "principalId")) != 36 || len(at(mine, "clientId")) != 36 {
+		t.Errorf("identities: %s", at(doc, "identity"))
+	}
+	for _, c := range []struct{ name, identity, code, message string }{
+		{"a kind that there is not", `{"type":"Own"}`, "InvalidParameter", "identity.type"},
+		{"a user's own without one", `{"type":"UserAssigned"}`, "InvalidParameter", "identity.userAssignedIdentities"},
+		{"no resource", `{"type":"UserAssigned","userAssignedIdentities":{"me":{}}}`, "LinkedInvalidPropertyId", "'me'"},
+	} {
+		if code, _, doc := s.do("PUT "+groups+"refused", with(c.identity)); code != 400 || at(doc, "error.code") != c.code || !strings.Contains(at(doc, "error"), c.message) {
+			t.Errorf("%s: %d %v", c.name, code, doc)
+		}
+	}
+	if code, _, _ := s.do("GET "+groups+"refused", ""); code != 404 {
+		t.Errorf("what was refused is there: %d", code)
+	}
+}
+
+func TestQuota(t *testing.T) {
+	s := newService(t, "process", t.TempDir(), func(c *aci.Config) { c.Groups = 1 })
+	if end := s.create("first", one("Never", "true")); end != "Succeeded" {
+		t.Fatal(end)
+	}
+	if code, _, doc := s.do("PUT "+groups+"second", one("Never", "true")); code != 409 || at(doc, "error.code") != "ContainerGroupQuotaReached" || !strings.Contains(at(doc, "error.message"), "Limit: '1', Usage: '1' Requested: '1'") {
+		t.Errorf("one more: %d %v", code, doc)
+	}
+	// It is a region's.
+	if end := s.create("elsewhere", strings.Replace(one("Never", "true"), "westus", "eastus", 1)); end != "Succeeded" {
+		t.Errorf("in another region: %s", end)
 	}
 }

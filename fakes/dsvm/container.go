@@ -57,6 +57,19 @@ func (m *machine) adopt(ctx context.Context, f machineFile) error {
 	return nil
 }
 
+// image is the machine's own where the engine has something for it; else the engine's for any machine.
+func (m *machine) image(ctx context.Context, f machineFile) (string, error) {
+	e, ok := m.fake.cfg.Engine.(engine.Imager)
+	if !ok || f.Image == "" {
+		return "", nil
+	}
+	has, err := e.HasImage(ctx, f.Image)
+	if err != nil || !has {
+		return "", err
+	}
+	return f.Image, nil
+}
+
 // unpark removes the container that is kept for the next start.
 func (m *machine) unpark(ctx context.Context) error {
 	m.mu.Lock()

@@ -206,6 +206,15 @@ func TestOverHTTP(t *testing.T) {
 	if at(sizes, "value.0.numberOfCores") == nil {
 		t.Errorf("vmSizes: %v", sizes)
 	}
+	networks := s.must(200, "GET "+sub+"/providers/Microsoft.Network/locations/eastus2/usages", "")
+	for i, want := range []any{1.0, 0.0, 1.0, 1.0, 1.0} {
+		if got := at(networks, fmt.Sprintf("value.%d.currentValue", i)); got != want {
+			t.Errorf("%v: %v", at(networks, fmt.Sprintf("value.%d.name.value", i)), got)
+		}
+	}
+	if got := s.must(200, "GET "+sub+"/providers/Microsoft.Network/locations/westus/usages", ""); at(got, "value.0.currentValue") != 0.0 {
+		t.Errorf("it counts in another region: %v", got)
+	}
 	usages := s.must(200, "GET "+sub+"/providers/Microsoft.Compute/locations/eastus2/usages", "")
 	if got := at(usages, "value.1.currentValue"); got != 2.0 {
 		t.Errorf("cores in use: %v", got)

@@ -58,6 +58,7 @@ type machineFile struct {
 	Keys         []string `json:",omitempty"` // put into authorized_keys at the first start
 	Users        []login  `json:",omitempty"` // besides User
 	Computer     string
+	Image        string `json:",omitempty"` // of the marketplace, publisher:offer:sku:version
 	CustomData   []byte `json:",omitempty"` // for the first boot; gone after it
 	System       system // as the agent found it
 	Address      string // stays the same once it has been listened at
@@ -211,8 +212,12 @@ func (m *machine) boot(ctx context.Context) (err error) {
 		m.network = network
 		m.mu.Unlock()
 	}
+	image, err := m.image(ctx, f)
+	if err != nil {
+		return err
+	}
 	container, server, err := m.bringUp(ctx, f, engine.Spec{
-		Name: m.containerName(), Dir: home, Env: env, Limits: limits, Labels: map[string]string{"lazulite.vm": f.VM},
+		Name: m.containerName(), Image: image, Dir: home, Env: env, Limits: limits, Labels: map[string]string{"lazulite.vm": f.VM},
 		Mounts: mounts,
 	}, sshd.Config{
 		HostKeyFile: m.hostKeyFile(), Home: home, Shell: shell, Env: env,

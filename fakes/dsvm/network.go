@@ -58,7 +58,7 @@ func (f *Fake) network() arm.Provider {
 		}
 	}
 	types[5].Zones = true
-	for i, use := range []usage{f.usedNetwork, f.usedNetwork, f.usedNetwork, nil, f.usedNIC, f.usedPublicIP} {
+	for i, use := range []inUse{f.usedNetwork, f.usedNetwork, f.usedNetwork, nil, f.usedNIC, f.usedPublicIP} {
 		if use != nil {
 			types[i].AdmitDelete = func(ctx context.Context, v arm.View, _ arm.Call, r *arm.Resource) error {
 				_, err := use(ctx, v, r)
@@ -66,12 +66,13 @@ func (f *Fake) network() arm.Provider {
 			}
 		}
 	}
-	return arm.Provider{Namespace: "Microsoft.Network", Registered: true, Types: types, Authorizations: networkApplications}
+	return arm.Provider{Namespace: "Microsoft.Network", Registered: true, Types: types, Authorizations: networkApplications,
+		Queries: []arm.Query{{Method: http.MethodGet, Pattern: "locations/{location}/usages", Versions: networkVersions, Do: f.listNetworkUsages}}}
 }
 
-// usage says by an error that a resource can't be deleted because of what uses
+// inUse says by an error that a resource can't be deleted because of what uses
 // it, or that this is going as well and must be waited for.
-type usage = func(ctx context.Context, v arm.View, r *arm.Resource) (wait bool, err error)
+type inUse = func(ctx context.Context, v arm.View, r *arm.Resource) (wait bool, err error)
 
 type admission = func(ctx context.Context, v arm.View, c arm.Call, old, next *arm.Resource) error
 

@@ -290,7 +290,7 @@ func wakePublic(v arm.View, r *arm.Resource) error {
 	return err
 }
 
-// usedNIC is the usage of a network interface.
+// usedNIC is what uses a network interface.
 func (f *Fake) usedNIC(ctx context.Context, v arm.View, r *arm.Resource) (wait bool, err error) {
 	vm, err := f.vmOf(ctx, v, r.ID)
 	if err != nil || vm == nil {
@@ -306,7 +306,7 @@ func nicInUse(nic, vm arm.ID) *arm.Error {
 	return &arm.Error{Status: 400, Code: "NicInUse", Message: fmt.Sprintf("Network Interface %s is used by existing resource %s. In order to delete the network interface, it must be dissociated from the resource. To learn more, see aka.ms/deletenic.", nic, vm)}
 }
 
-// usedNetwork is the usage of a network, a subnet, or a security group.
+// usedNetwork is what uses a network, a subnet, or a security group.
 func (f *Fake) usedNetwork(ctx context.Context, v arm.View, r *arm.Resource) (wait bool, err error) {
 	nics, err := f.nics(ctx, v, r.ID)
 	if err != nil {

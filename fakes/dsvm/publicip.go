@@ -213,7 +213,7 @@ func (n nic) configWith(public arm.ID) string {
 	return ""
 }
 
-// usedPublicIP is the usage of a public address.
+// usedPublicIP is what uses a public address.
 func (f *Fake) usedPublicIP(ctx context.Context, v arm.View, r *arm.Resource) (wait bool, err error) {
 	nics, err := f.nics(ctx, v, r.ID)
 	if err != nil {

@@ -78,9 +78,6 @@ func (f *Fake) listUsages(_ context.Context, c arm.Call) (any, error) {
 			here++
 		}
 	}
-	usage := func(name, label string, used, limit int) object {
-		return object{"unit": "Count", "currentValue": used, "limit": limit, "name": object{"value": name, "localizedValue": label}}
-	}
 	value := []object{
 		usage("availabilitySets", "Availability Sets", 0, 2000),
 		usage("cores", "Total Regional vCPUs", total, f.cfg.Cores),
@@ -89,6 +86,59 @@ func (f *Fake) listUsages(_ context.Context, c arm.Call) (any, error) {
 	}
 	for _, family := range hardware.Families() {
 		value = append(value, usage(family.Name, family.Label, families[family.Name], f.cfg.Cores))
+	}
+	return object{"value": value}, nil
+}
+
+// usage is an entry of what a subscription has in a location, and may have at the most.
+func usage(name, label string, used, limit int) object {
+	return object{"unit": "Count", "currentValue": used, "limit": limit, "name": object{"value": name, "localizedValue": label}}
+}
+
+// listNetworkUsages is GET locations/{location}/usages (Microsoft.Network
+// 2018-08-01), of the types that there are here. The limits are Azure's of then, and not enforced.
+func (f *Fake) listNetworkUsages(ctx context.Context, c arm.Call) (any, error) {
+	location, err := f.location(c, "locations/usages")
+	if err != nil {
+		return nil, err
+	}
+	subscription, err := arm.ParseID("/subscriptions/" + variable(c, "subscription"))
+	if err != nil {
+		return nil, err
+	}
+	count := func(of string, counts func(*arm.Resource) bool) (n int, err error) {
+		all, err := c.View.List(ctx, subscription, of)
+		for _, r := range all {
+			if hardware.Location(r.Location) == location && counts(r) {
+				n++
+			}
+		}
+		return n, err
+	}
+	every := func(*arm.Resource) bool { return true }
+	static := func(r *arm.Resource) bool {
+		o, err := parse(r.Properties)
+		return err == nil && o.text("publicIPAllocationMethod") == "Static"
+	}
+	value := []object{}
+	for _, u := range []struct {
+		name, label, of string
+		counts          func(*arm.Resource) bool
+		limit           int
+	}{
+		{"VirtualNetworks", "Virtual Networks", typeNetwork, every, 1000},
+		{"StaticPublicIPAddresses", "Static Public IP Addresses", typePublicIP, static, 200},
+		{"NetworkSecurityGroups", "Network Security Groups", typeGroup, every, 5000},
+		{"PublicIPAddresses", "Public IP Addresses", typePublicIP, every, 1000},
+		{"NetworkInterfaces", "Network Interfaces", typeNIC, every, 65536},
+	} {
+		n, err := count(u.of, u.counts)
+		if err != nil {
+			return nil, err
+		}
+		o := usage(u.name, u.label, n, u.limit)
+		o["id"] = fmt.Sprintf("%s/providers/Microsoft.Network/locations/%s/usages/%s", subscription, location, u.name)
+		value = append(value, o)
 	}
 	return object{"value": value}, nil
 }

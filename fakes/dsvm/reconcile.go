@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -269,6 +270,7 @@ func (f vmReconciler) ready(ctx context.Context, step string, m *machine, r *arm
 			file.VM, file.Subscription, file.Location, file.Size = r.ID.String(), subscriptionOf(r.ID), r.Location, p.Size
 			file.User, file.PasswordHash, file.Keys = p.User, p.PasswordHash, p.Keys
 			file.Computer, file.CustomData, file.SerialBlob = computerName(r), p.CustomData, serialURL(r, *p)
+			file.Image = platformName(r)
 		})
 	case "restart":
 		return m.stop(ctx)
@@ -324,6 +326,19 @@ func computerName(r *arm.Resource) string {
 		return nameOf(r.ID)
 	}
 	return o.child("osProfile").text("computerName")
+}
+
+// platformName is the image of the marketplace that a VM is of, as engines take its name; empty: it is of another.
+func platformName(r *arm.Resource) string {
+	o, err := parse(r.Properties)
+	if err != nil {
+		return ""
+	}
+	i := o.child("storageProfile").child("imageReference")
+	if i.text("publisher") == "" {
+		return ""
+	}
+	return strings.Join([]string{i.text("publisher"), i.text("offer"), i.text("sku"), i.text("version")}, ":")
 }
 
 // startError tells what failed in the words of the service.

@@ -188,12 +188,15 @@ import interpreters, packages
 assert packages.of_processor("tensorflow-gpu==1.10.0") == ("tensorflow==1.10.0", "tensorflow-gpu: no NVIDIA GPU is on this machine; installing tensorflow")
 assert packages.of_processor("tensorflow_gpu") == ("tensorflow", "tensorflow_gpu: no NVIDIA GPU is on this machine; installing tensorflow")
 for line in ("tensorflow==1.10.0", "-r file.txt", "", "./wheel.whl"): assert packages.of_processor(line) == (line, None), line
-missing = "ERROR: Could not find a version that satisfies the requirement %s (from versions: 0.1.2.post2, 1.0.0, 1.0.1)\nERROR: No matching distribution found"
-for has, want in (("torch==0.4.0.*", (1, "torch==1.0.0")), ("torch==0.4.0", (1, "torch==1.0.0")), ("torch==3.1", (1, "torch==1.0.1")), ("torch>=3", (None, None)), ("other==1", (None, None))):
-    got = packages.nearest(["six", has], {"torch"}, missing % has)
-    assert got == want, (has, got)
-assert packages.nearest(["torch==1"], set(), missing % "torch==1") == (None, None)  # its user's own word for PyPI
-assert packages.nearest(["torch==9"], {"torch"}, "ERROR: Could not find a version that satisfies the requirement torch==9 (from versions: none)") == (None, None)
+missing = "ERROR: Could not find a version that satisfies the requirement %s%s\nERROR: No matching distribution found"
+versions = ["1.0.0", "1.0.1"]
+assert packages.missed(missing % ("torch==0.4.0.*", " (from versions: 0.1.2.post2, 1.0.0, 1.0.1)")) == ("torch==0.4.0.*", versions)
+assert packages.missed(missing % ("torch==0.4.0", " (from -r r.txt (line 1)) (from versions: none)")) == ("torch==0.4.0", [])
+assert packages.missed(missing % ("torch==0.4.0.*", "")) == ("torch==0.4.0.*", None)
+assert packages.missed("ERROR: no network") == (None, None)
+for requirement, want in (("torch==0.4.0.*", "torch==1.0.0"), ("torch==0.4.0", "torch==1.0.0"), ("torch==3.1", "torch==1.0.1"), ("torch>=3", None), ("torch", None)):
+    assert packages.nearest(requirement, versions) == want, requirement
+assert packages.nearest("torch==9", []) is None and packages.nearest("torch==9", None) is None
 def pip(text, gpu=False): return packages.to_pip(packages.Spec(text), gpu)[0]
 for text, want in [
     ("scikit-learn", "scikit-learn"), ("numpy=1.15", "numpy==1.15.*"), ("numpy==1.15.4", "numpy==1.15.4"),

@@ -153,6 +153,11 @@ func (e *Engine) Instance() string { return e.instance }
 // Images are those of the engine's daemon.
 func (e *Engine) Images() *Images { return e.images }
 
+// HasImage implements engine.Imager.
+func (e *Engine) HasImage(ctx context.Context, name string) (bool, error) {
+	return e.images.Has(ctx, name)
+}
+
 // Start implements engine.Engine.
 func (e *Engine) Start(ctx context.Context, spec engine.Spec) (engine.Container, error) {
 	if err := check(spec); err != nil {

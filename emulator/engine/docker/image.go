@@ -61,13 +61,8 @@ func (i *Images) resolve(ctx context.Context, name string, login *engine.Registr
 			return img, err
 		}
 	}
-	if row, ok := i.table.row(name); ok {
-		stands := row.Image
+	if stands, ok := i.table.Lookup(name); ok {
 		img, err := i.inspect(ctx, stands)
-		if errors.Is(err, engine.ErrNoImage) && row.Else != "" {
-			stands = row.Else
-			img, err = i.inspect(ctx, stands)
-		}
 		if errors.Is(err, engine.ErrNoImage) {
 			if command := builtBy(stands); command != "" {
 				return image{}, fmt.Errorf("%w: %s stands for %q and has not been built here: run %s", engine.ErrNoImage, stands, name, command)
@@ -137,6 +132,18 @@ func progress(r io.Reader, w io.Writer) error {
 			_, _ = fmt.Fprintln(w, m.Status)
 		}
 	}
+}
+
+// Has says whether the image of that name, or the one that stands for it, is there.
+func (i *Images) Has(ctx context.Context, name string) (bool, error) {
+	_, err := i.inspect(ctx, name)
+	if stands, ok := i.table.Lookup(name); ok && errors.Is(err, engine.ErrNoImage) {
+		_, err = i.inspect(ctx, stands)
+	}
+	if errors.Is(err, engine.ErrNoImage) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // HasBase says whether the base image is there.

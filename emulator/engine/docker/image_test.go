@@ -195,6 +195,12 @@ func TestBaseThatCannotBeBuilt(t *testing.T) {
 	if _, err := e.Images().BuildBase(t.Context(), docker.Base{From: "127.0.0.1:1/ubuntu:24.04"}); !errors.Is(err, engine.ErrNoImage) {
 		t.Errorf("%v", err)
 	}
+	// A name means what stands for it, if that is here: no registry is asked.
+	for name, want := range map[string]bool{docker.BaseImage: true, "ubuntu:16.04": true, "no-such-image.invalid/x:1": false} {
+		if has, err := e.HasImage(t.Context(), name); err != nil || has != want {
+			t.Errorf("HasImage(%q): %t, %v", name, has, err)
+		}
+	}
 	if has, err := e.Images().HasBase(t.Context()); err != nil || !has {
 		t.Errorf("the base image: %t, %v", has, err)
 	}

@@ -32,24 +32,18 @@ type Table []Row
 
 // Row of a Table. Match is an image name as clients send it, or one with *, as
 // engine.MatchImage takes it: the tag may be left out, and then any will do.
-// Else is an image that stands for it where Image is not there; empty: none.
 type Row struct {
 	Match string `json:"match"`
 	Image string `json:"image"`
-	Else  string `json:"else,omitempty"`
 }
 
 // DefaultTable maps the names that clients of 2018 send: the SDK's base images,
 // and the publishers' images of virtual machines (publisher:offer:sku:version).
-// Those of mmlspark have Spark, and so have Data Science VMs, which do without
-// where it was not built.
+// Those of mmlspark have Spark, and so have Data Science VMs.
 func DefaultTable() Table {
 	var t Table
-	for _, n := range []string{"mcr.microsoft.com/mmlspark/*", "microsoft/mmlspark"} {
+	for _, n := range []string{"mcr.microsoft.com/mmlspark/*", "microsoft/mmlspark", "microsoft-dsvm:*", "microsoft-ads:*"} {
 		t = append(t, Row{Match: n, Image: SparkImage})
-	}
-	for _, n := range []string{"microsoft-dsvm:*", "microsoft-ads:*"} {
-		t = append(t, Row{Match: n, Image: SparkImage, Else: BaseImage})
 	}
 	for _, n := range []string{
 		"", "ubuntu", "debian",
@@ -84,14 +78,9 @@ func ReadTable(r io.Reader) (Table, error) {
 
 // Lookup gives the image that stands for a name.
 func (t Table) Lookup(name string) (string, bool) {
-	r, ok := t.row(name)
-	return r.Image, ok
-}
-
-func (t Table) row(name string) (Row, bool) {
 	i := slices.IndexFunc(t, func(r Row) bool { return engine.MatchImage(r.Match, name) })
 	if i < 0 {
-		return Row{}, false
+		return "", false
 	}
-	return t[i], true
+	return t[i].Image, true
 }

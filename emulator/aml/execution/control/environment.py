@@ -20,8 +20,10 @@ import spark
 
 READY = "azureml-environment.json"
 # Changes when the way of building does, so that no environment of the old way is taken for one of the new.
-BUILDER = 3
+BUILDER = 5
 PROBE_SECONDS = 25
+# Lowest and highest Python that the last line of the SDK v1 installs and runs in, with all that it brings.
+SDK_PYTHONS = ((3, 8), (3, 10))
 CONDA_TOOLS = ("mamba", "micromamba", "conda")
 
 
@@ -176,7 +178,7 @@ class Environment(object):
         have = interpreters.installed()
         try:
             if self._spark:
-                have = self._with_spark(specs, bounds, have)
+                have = self._with_spark(specs, lines, bounds, have)
             if not any(s.name == "python" for s in specs):
                 have = [(v, p) for v, p in have if v[0] == 3]
             version, base, note = self._choose(bounds, have)
@@ -207,14 +209,17 @@ class Environment(object):
             wanted.append(self._absolute(line))
         if self._spark:
             wanted = self._of_spark_time(version, wanted)
-        if self._spark and self._spark["package"] and not any(re.match(r"pyspark\b", w, re.I) for w in wanted):
+        if version >= (3, 8) and any(w.lower().startswith("azureml-") for w in wanted) and not _names(wanted, "setuptools"):
+            # It imports pkg_resources without asking for it: conda's Pythons bring that, and setuptools has it no longer.
+            wanted.append("setuptools<81")
+        if self._spark and self._spark["package"] and not _names(wanted, "pyspark"):
             self._note("There is no Spark here apart from Python's packages: installing %s" % spark.REQUIREMENT)
             wanted.append(spark.REQUIREMENT)
         if wanted:
             self._install(folder, version, python, wanted, stood)
         return python
 
-    def _with_spark(self, specs, bounds, have):
+    def _with_spark(self, specs, lines, bounds, have):
         """The Pythons that go with Spark's version."""
         version = self._spark["version"]
         for bound in [b for s in specs if s.name == "pyspark" for b in s.bounds if "=" in b[0]]:
@@ -223,8 +228,12 @@ class Environment(object):
         if not limits:
             return have
         low, high = limits
+        told = "Spark %s" % version
+        if low >= SDK_PYTHONS[0] and any(line.lower().startswith("azureml-") for line in lines):
+            high = min(high, SDK_PYTHONS[1])
+            told += " and the SDK that goes with it"
         fitting = [(v, p) for v, p in have if low <= v[:2] <= high]
-        told = "Spark %s works with Python %s to %s" % (version, interpreters.dotted(low), interpreters.dotted(high))
+        told += " %s with Python %s to %s" % ("work" if " and " in told else "works", interpreters.dotted(low), interpreters.dotted(high))
         if not fitting:
             raise Failed("%s, and none of these is on this machine (there are %s)."
                          % (told, ", ".join(interpreters.dotted(v) for v, _ in have)))
@@ -245,7 +254,7 @@ class Environment(object):
             if match and version >= (3, 8):
                 self._note("%s can't be installed in Python %s, which Spark %s needs: taking the newest version"
                            % (line, interpreters.dotted(version), self._spark["version"]))
-                line = match.group(1)
+                line = match.group(1) + ">=1.40"
             out.append(line)
         return out
 
@@ -304,13 +313,32 @@ class Environment(object):
             try:
                 return self._run(command, "The packages could not be installed")
             except Failed:
-                with open(self._log.path, "rb") as f:
-                    f.seek(mark)
-                    at, instead = packages.nearest(wanted, stood, f.read().decode("utf-8", "replace"))
+                missed, versions = packages.missed(self._since(mark))
+                if missed not in wanted or packages.name_of(missed) not in stood:
+                    raise
+                if versions is None:
+                    versions = self._versions(command[:3], missed)
+                instead = packages.nearest(missed, versions)
                 if instead is None:
                     raise
+                at = wanted.index(missed)
                 self._log.line("%s is not on PyPI, in whose versions conda's are looked for: taking the nearest, %s" % (wanted[at], instead))
                 wanted[at] = instead
+
+    def _versions(self, pip, missed):
+        """Versions that PyPI has of a package; pips of one time tell them by their old resolver alone."""
+        mark = os.path.getsize(self._log.path)
+        try:
+            self._run(pip + ["install", "--no-input", "--no-deps", "--use-deprecated=legacy-resolver", missed], "")
+        except Failed:
+            pass
+        return packages.missed(self._since(mark))[1]
+
+    def _since(self, mark):
+        """What the log has from a mark on."""
+        with open(self._log.path, "rb") as f:
+            f.seek(mark)
+            return f.read().decode("utf-8", "replace")
 
     def _constraints(self, wanted):
         """The pinned set that goes with the azureml version asked for; without one, the default's."""
@@ -381,6 +409,10 @@ class Environment(object):
             if unreachable(self._log.path, mark):
                 failure += ": no package index answers"
             raise Failed("%s: %s" % (failure, last_words(self._log.path, mark) or "exit code %d" % code))
+
+
+def _names(requirements, package):
+    return any(re.match(package + r"\b", w, re.I) for w in requirements)
 
 
 def _referred(line, folder):

@@ -55,20 +55,26 @@ def name_of(requirement):
 
 
 # What pip says of a requirement none of whose versions it finds.
-_MISSING = re.compile(r"Could not find a version that satisfies the requirement (\S+) .*?\(from versions: ([^)]*)\)")
+_MISSED = re.compile(r"Could not find a version that satisfies the requirement (\S+)(?: .*?\(from versions: ([^)]*)\))?")
 
 
-def nearest(wanted, stood, said):
-    """(index, requirement) of what pip missed, if it is one version of a package in stood, and the version
-    after it that there is, else the last before it; (None, None) if nothing can be done."""
-    for missed, found in _MISSING.findall(said):
-        name, at = name_of(missed), missed.split("==")
-        versions = [v for v in re.split(r",\s*", found) if re.match(r"^\d[\d.]*$", v)]
-        if missed not in wanted or name not in stood or len(at) != 2 or not versions:
-            continue
-        after = [v for v in versions if numbers(v) > numbers(at[1])]
-        return wanted.index(missed), at[0] + "==" + (after[0] if after else versions[-1])
-    return None, None
+def missed(said):
+    """(requirement, versions that there are) of the first that pip missed; versions is None where it does not tell them."""
+    match = _MISSED.search(said)
+    if not match:
+        return None, None
+    if match.group(2) is None:
+        return match.group(1), None
+    return match.group(1), [v for v in re.split(r",\s*", match.group(2)) if re.match(r"^\d[\d.]*$", v)]
+
+
+def nearest(requirement, versions):
+    """The requirement with the version after its own, else the last before it; None if it is not of one version, or there is none."""
+    name, _, wanted = requirement.partition("==")
+    if not wanted or not versions:
+        return None
+    after = [v for v in versions if numbers(v) > numbers(wanted)]
+    return name + "==" + (after[0] if after else versions[-1])
 
 
 class BadSpec(Exception):
