@@ -258,7 +258,7 @@ func TestSpark(t *testing.T) {
 	if m["finalStatus"] != "FAILED" || m["state"] != "FINISHED" || m["diagnostics"] != failed {
 		t.Errorf("YARN shows %v %v: %v", m["state"], m["finalStatus"], m["diagnostics"])
 	}
-	eventually(t, 2*time.Minute, func() string {
+	clocktest.Missing(t, 2*time.Minute, func() string {
 		if out, said, _ := sh(t, u.head, fmt.Sprintf("yarn logs -applicationId %v", m["id"])); !strings.Contains(out, killed) {
 			return fmt.Sprintf("its log: %s\n%s", last(out), last(said))
 		}

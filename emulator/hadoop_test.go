@@ -203,7 +203,7 @@ func TestSparkContainers(t *testing.T) {
 		t.Errorf("deploy mode cluster ends with %d: %s", code, last(said))
 	}
 	// The nodes bring its log when it has ended.
-	eventually(t, 2*time.Minute, func() string {
+	clocktest.Missing(t, 2*time.Minute, func() string {
 		out, said, _ := sh(t, head, "hdfs dfs -cat /kept/cluster/part-00000; yarn logs -applicationId $(yarn application -list -appStates ALL 2>/dev/null | grep -o 'application_[0-9_]*' | sort | tail -n 1)")
 		if !strings.Contains(out, "kept\n") || !strings.Contains(out, "ASKED wn") || !strings.Contains(out, "READ ['kept']") {
 			return fmt.Sprintf("its log, and what it kept: %s\n%s", out, last(said))
@@ -290,7 +290,7 @@ func TestKilledSpark(t *testing.T) {
 	v.live()
 	c = v.client()
 	c.clusterUp("sparky")
-	if b := c.livy(200, "sparky", "GET "+batch, ""); b.text("state") != "dead" || b.text("appId") != id || !strings.Contains(b.String(), "The emulator ended while this ran") {
+	if b := c.livy(200, "sparky", "GET "+batch, ""); b.text("state") != "dead" || b.text("appId") != id || !strings.Contains(b.String(), "the emulator ended while this ran") {
 		t.Errorf("after the start the batch is %s", b)
 	}
 	clocktest.Missing(t, 7*time.Minute, func() string {

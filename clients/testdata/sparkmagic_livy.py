@@ -89,7 +89,7 @@ said = cell("select n, t from v order by n", "-c sql -o frame -q")
 frame = shell.user_ns.get("frame")
 assert frame is not None and frame["t"].tolist() == ["a", "b"], (said, frame)
 known = line("info")
-assert "one" in known and "idle" in known, known
+assert "Name: one" in known and "application_" in known, known
 logged = line("logs -s one")
 assert "INFO" in logged, logged
 line("delete -s one")
