@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"lazulite.dev/emulator/clock/clocktest"
 	"lazulite.dev/emulator/arm"
 	"lazulite.dev/fakes/batchai"
 )
@@ -186,14 +187,10 @@ func TestPreempt(t *testing.T) {
 	first := node("c")
 	s.until("GET "+jobs+"j", "properties.executionState", is("running"))
 	trace := filepath.Join(s.dir, "storage", "share", "trace")
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if b, _ := os.ReadFile(trace); len(b) > 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the job never began")
-		}
-	}
+	clocktest.Until(t, "job that began", 30*time.Second, func() bool {
+		b, _ := os.ReadFile(trace)
+		return len(b) > 0
+	})
 	for _, tt := range [][4]string{{"/subscriptions/x", first, "400", "is not the resource id of a cluster"}, {workspace + "/clusters/none", first, "404", "The specified cluster none is not found"},
 		{workspace + "/clusters/c", "tvm-0", "404", "The specified node tvm-0 is not found"}, {workspace + "/clusters/d", node("d"), "409", "dedicated"}} {
 		err := s.fake.Preempt(t.Context(), tt[0], tt[1])
