@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"lazulite.dev/emulator/clock/clocktest"
 	"lazulite.dev/emulator/arm"
+	"lazulite.dev/emulator/clock/clocktest"
 	"lazulite.dev/fakes/batchai"
 )
 
