@@ -298,6 +298,10 @@ func (m *Main) conform(ctx context.Context, f conformFlags) error {
 	}
 	report, err := conformance.Run(ctx, cfg)
 	if err != nil {
+		// What a run found until it was stopped is worth telling.
+		if len(report.Results) > 0 {
+			err = errors.Join(err, report.Write(m.Stdout, f.output))
+		}
 		return err
 	}
 	if err := report.Write(m.Stdout, f.output); err != nil {
