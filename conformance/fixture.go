@@ -25,9 +25,11 @@ type fixtures struct {
 	service    fixture[*webService]
 	amlCluster fixture[*amlCluster]
 	hdinsight  fixture[sparkCluster]
-	pyspark    fixture[kept]
-	providers  map[string]fixture[struct{}]
-	dirs       []string
+	// sparkCompute is that cluster, attached.
+	sparkCompute fixture[string]
+	pyspark      fixture[kept]
+	providers    map[string]fixture[struct{}]
+	dirs         []string
 }
 
 // fixture is made once. Whoever needs it after it failed is skipped: the failure is told once.

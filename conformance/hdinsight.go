@@ -246,6 +246,12 @@ func hdinsightSpecs() []spec {
 			s.status(s.livy(c, http.MethodGet, path, nil), http.StatusNotFound)
 		}},
 		{"hdinsight.cluster.nodes", func(s *session) { s.Expect(s.workers(s.sparkCluster())).To(gomega.Equal(2), "the cluster's workers") }},
+	}
+}
+
+// hdinsightEndSpecs change the cluster, once runs are done with it.
+func hdinsightEndSpecs() []spec {
+	return []spec{
 		{"hdinsight.cluster.resize", func(s *session) {
 			c := s.sparkCluster()
 			resize := func(n int) *wire.Response {

@@ -129,6 +129,7 @@ func (r Report) WriteHTML(w io.Writer) error {
 		"statuses": statuses,
 		"part":     func(id string) string { part, _, _ := strings.Cut(id, "."); return part },
 		"ok":       func() bool { return r.OK() },
+		"fidelity": func() []Claim { return Fidelity(r) },
 		"stamp":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 	}).ParseFS(pages, "report.html")
 	if err != nil {

@@ -32,7 +32,7 @@ func specs() []spec {
 	for _, part := range [][]spec{
 		authSpecs(), groupSpecs(), requestSpecs(), resourceSpecs(), deploymentSpecs(),
 		workspaceSpecs(), historySpecs(), metricSpecs(), artifactSpecs(), storageSpecs(), snapshotSpecs(), modelSpecs(),
-		localSpecs(), vmSpecs(), dsvmSpecs(), gpuSpecs(), batchAISpecs(), aciSpecs(), hdinsightSpecs(), deploySpecs(), workflowSpecs(), deletionSpecs(),
+		localSpecs(), vmSpecs(), dsvmSpecs(), gpuSpecs(), batchAISpecs(), aciSpecs(), hdinsightSpecs(), hdinsightRunSpecs(), hdinsightEndSpecs(), deploySpecs(), workflowSpecs(), deletionSpecs(),
 	} {
 		all = append(all, part...)
 	}

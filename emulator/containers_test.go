@@ -31,26 +31,12 @@ func TestContainerRecordings(t *testing.T) {
 		t.Skip("no recordings at hand (LAZULITE_SHARED)")
 	}
 	e := dockerEngine(t)
-	var cassettes []string
-	for _, f := range files {
-		data, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(f, "git_repo") {
-			url, revision := repository(t)
-			data = []byte(strings.NewReplacer("https://github.com/yolo3301/dumb-flow.git", url, "5604f0a8f11bfe13e621418ab6f6a71973e208ce", revision).Replace(string(data)))
-		}
-		name := filepath.Join(t.TempDir(), filepath.Base(f))
-		if err := os.WriteFile(name, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		cassettes = append(cassettes, name)
-	}
+	url, revision := repository(t)
 	em, c := up(t, func(cfg *emulator.Config) { cfg.Engine, cfg.Offline = e, false })
 	id := em.Identity()
 	report, err := replay.Run(t.Context(), replay.Config{Subscription: id.Subscription, Wire: wire.Config{Endpoint: "https://management.azure.com", Authority: "https://login.microsoftonline.com",
-		Tenant: id.Tenant, ClientID: id.ClientID, ClientSecret: id.ClientSecret, HTTPClient: &http.Client{Transport: c.http}}}, cassettes)
+		Tenant: id.Tenant, ClientID: id.ClientID, ClientSecret: id.ClientSecret, HTTPClient: &http.Client{Transport: c.http}},
+		Replace: []string{"https://github.com/yolo3301/dumb-flow.git", url, "5604f0a8f11bfe13e621418ab6f6a71973e208ce", revision}}, files)
 	if err != nil {
 		t.Fatal(err)
 	}

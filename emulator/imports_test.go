@@ -2,8 +2,11 @@ package emulator_test
 
 import (
 	"encoding/json"
+	"io/fs"
+	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -110,6 +113,23 @@ func TestImportGraph(t *testing.T) {
 	}
 	if seen < 10 {
 		t.Fatalf("go list named only %d packages", seen)
+	}
+}
+
+// TestTestsDoNotSleep: how they wait is clocktest's business alone.
+func TestTestsDoNotSleep(t *testing.T) {
+	err := filepath.WalkDir("..", func(file string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(file, "_test.go") {
+			return err
+		}
+		b, err := os.ReadFile(file)
+		if strings.Contains(string(b), "time"+".Sleep(") {
+			t.Errorf("%s sleeps: let it wait for what it waits for (emulator/clock/clocktest)", file)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lazulite.dev/emulator/clock/clocktest"
 )
 
 // TestKilledCluster kills the emulator, twice, while a cluster of four nodes
@@ -24,17 +26,15 @@ func TestKilledCluster(t *testing.T) {
 	c.must(200, "PUT "+workspace, `{"location":"northeurope"}`)
 	c.must(200, "PUT "+workspace+"/experiments/e", "")
 	c.must(202, "PUT "+workspace+"/clusters/c", `{"properties":{"vmSize":"STANDARD_D1","scaleSettings":{"manual":{"targetNodeCount":4}},"userAccountSettings":{"adminUserName":"me","adminUserPassword":"Correct-Horse-7"}}}`)
-	settled := func(path, what string, good func(answer) bool) answer {
+	settled := func(path, what string, good func(answer) bool) (a answer) {
 		t.Helper()
-		for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-			a := c.do("GET "+path, nil)
-			if good(a) {
-				return a
+		clocktest.Missing(t, time.Minute, func() string {
+			if a = c.do("GET "+path, nil); good(a) {
+				return ""
 			}
-			if time.Now().After(deadline) {
-				t.Fatalf("%s never came: %v", what, a)
-			}
-		}
+			return fmt.Sprintf("%s never came: %v", what, a)
+		})
+		return a
 	}
 	four := func(a answer) bool {
 		idle, _ := a.get("properties.nodeStateCounts.idleNodeCount").(float64)
@@ -56,18 +56,18 @@ func TestKilledCluster(t *testing.T) {
 	}
 	former := map[int]bool{} // that began in a former life
 	for range 2 {
-		began := 0
-		for deadline := time.Now().Add(30 * time.Second); began < 2 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-			began = 0
+		clocktest.Missing(t, 30*time.Second, func() string {
+			began := 0
 			for n := range 10 {
 				if !former[n] && read(n) == "begun\n" {
 					began++
 				}
 			}
-		}
-		if began < 2 {
-			t.Fatalf("only %d jobs run when the emulator is to be killed", began)
-		}
+			if began < 2 {
+				return fmt.Sprintf("only %d jobs run when the emulator is to be killed", began)
+			}
+			return ""
+		})
 		v.kill()
 		for n := range 10 {
 			former[n] = read(n) != ""

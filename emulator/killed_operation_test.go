@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"lazulite.dev/emulator/clock/clocktest"
 )
 
 // TestKilledOperations has one long operation of every kind under way at once,
@@ -38,7 +40,7 @@ func TestKilledOperations(t *testing.T) {
 		c.state("{WS}/computes/"+name, "Succeeded")
 	}
 	a := c.must(202, "POST "+vm+"started/powerOff", "")
-	eventually(t, time.Minute, func() string {
+	clocktest.Missing(t, time.Minute, func() string {
 		if s := c.do("GET "+a.header.Get("Azure-AsyncOperation"), nil).text("status"); s != "Succeeded" {
 			return "powerOff is " + s
 		}
@@ -62,7 +64,7 @@ func TestKilledOperations(t *testing.T) {
 	}
 	invoke(t, here)
 	for _, id := range []string{mid, canceled, "here"} {
-		eventually(t, time.Minute, func() string {
+		clocktest.Missing(t, time.Minute, func() string {
 			if found, err := c.metrics(id); err != nil || len(found) < 3 {
 				return fmt.Sprintf("run %s has logged %d metrics: %v", id, len(found), err)
 			}
@@ -120,8 +122,7 @@ func TestKilledOperations(t *testing.T) {
 	}
 	sent.Wait()
 	v.kill()
-	// The local run has to bear this.
-	time.Sleep(time.Second)
+	v.knocked()
 	v.live()
 	former := c.token
 	c = v.client()

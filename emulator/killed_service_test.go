@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lazulite.dev/emulator/aml/serving/servingtest"
+	"lazulite.dev/emulator/clock/clocktest"
 )
 
 const scoreDriver = `def init():
@@ -41,7 +42,7 @@ func operationOf(a answer) string {
 // ended waits for the end of an operation of model management.
 func (c *client) ended(operation string) (a answer) {
 	c.t.Helper()
-	eventually(c.t, 3*time.Minute, func() string {
+	clocktest.Missing(c.t, 3*time.Minute, func() string {
 		a = c.do("GET "+operation, nil)
 		if s := a.text("state"); s == "Running" || s == "NotStarted" || a.status != 200 {
 			return "the operation is " + a.String()
@@ -54,7 +55,7 @@ func (c *client) ended(operation string) (a answer) {
 // scores waits until a service answers as it should at its address.
 func (c *client) scores(name string) {
 	c.t.Helper()
-	eventually(c.t, time.Minute, func() string {
+	clocktest.Missing(c.t, time.Minute, func() string {
 		uri := c.must(200, "GET {models}/services/"+name, nil).text("scoringUri")
 		if uri == "" {
 			return "it has no address"
@@ -91,7 +92,7 @@ func TestKilledServices(t *testing.T) {
 	// begun waits until a container runs that belongs to a part of the list.
 	begun := func(prefix string) {
 		t.Helper()
-		eventually(t, time.Minute, func() string {
+		clocktest.Missing(t, time.Minute, func() string {
 			for _, p := range processesOf(v.dir) {
 				if strings.Contains(p.command, prefix) {
 					return ""

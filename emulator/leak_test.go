@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lazulite.dev/emulator"
+	"lazulite.dev/emulator/clock/clocktest"
 )
 
 // ours are the stacks of goroutines that run code of ours, but for this test's own.
@@ -51,7 +52,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	c.workspace()
 	c.put("{WS}/computes/target", vmBody)
 	id := c.started("target", project(t), "--count", "1000", "--pause", "0.1")
-	eventually(t, time.Minute, func() string {
+	clocktest.Missing(t, time.Minute, func() string {
 		if a := c.do("GET "+runURL(id), nil); a.text("status") != "Running" {
 			return a.String()
 		}
@@ -90,7 +91,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 		t.Errorf("left in the temporary folder: %v %v", left, err)
 	}
 	// What has been told to end may need an instant to be gone.
-	eventually(t, 5*time.Second, func() string { return strings.Join(ours(), "\n\n") })
+	clocktest.Missing(t, 5*time.Second, func() string { return strings.Join(ours(), "\n\n") })
 }
 
 // Ensure that an emulator that was never opened, or whose Open failed, closes as cleanly.
@@ -112,5 +113,5 @@ func TestCloseWithoutOpen(t *testing.T) {
 		t.Errorf("Open on a taken port: %v", err)
 	}
 	shut(t, e)
-	eventually(t, 5*time.Second, func() string { return strings.Join(ours(), "\n\n") })
+	clocktest.Missing(t, 5*time.Second, func() string { return strings.Join(ours(), "\n\n") })
 }

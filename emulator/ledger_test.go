@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"lazulite.dev/emulator/clock/clocktest"
 )
 
 // want is what an answer must show; what is wrong with it, or "".
@@ -188,9 +190,8 @@ func (l *ledger) settle(t testing.TB, c *client, limit time.Duration) (succeeded
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	deadline := time.Now().Add(limit)
 	for u, what := range l.operations {
-		for {
+		clocktest.Missing(t, limit, func() string {
 			a, err := c.try(context.Background(), "GET "+u, nil)
 			if err != nil {
 				t.Fatalf("%s: %v", what, err)
@@ -202,28 +203,22 @@ func (l *ledger) settle(t testing.TB, c *client, limit time.Duration) (succeeded
 					state = "Failed"
 				}
 			}
-			if state == "Succeeded" {
+			switch {
+			case state == "Succeeded":
 				succeeded++
-				break
-			}
-			if state == "Failed" || state == "Canceled" {
+			case state == "Failed", state == "Canceled":
 				failed++
 				if !strings.Contains(string(a.body), `"code":`) || !strings.Contains(string(a.body), `"message":`) || strings.Contains(string(a.body), "identifiers ''") {
 					t.Errorf("%s ended %s with no reason: %s", what, state, a)
 				}
 				t.Logf("%s ended %s: %s", what, state, a)
-				break
-			}
-			if a.status >= 400 {
+			case a.status >= 400:
 				t.Errorf("%s is lost: %s %s", what, u, a)
-				break
+			default:
+				return fmt.Sprintf("%s is not over: %s", what, a)
 			}
-			if time.Now().After(deadline) {
-				t.Errorf("%s is not over: %s", what, a)
-				break
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
+			return ""
+		})
 	}
 	l.operations = map[string]string{}
 	return succeeded, failed

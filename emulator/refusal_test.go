@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"lazulite.dev/emulator"
+	"lazulite.dev/emulator/clock/clocktest"
 )
 
 // Ensure that bad input to the resource manager gets the real service's status,
@@ -205,7 +206,7 @@ func TestOneOfManyGetsAnAccount(t *testing.T) {
 			continue
 		}
 		var a answer
-		eventually(t, time.Minute, func() string {
+		clocktest.Missing(t, time.Minute, func() string {
 			if a = c.do("GET "+u(i), nil); a.text("properties.provisioningState") == "Creating" {
 				return a.String()
 			}

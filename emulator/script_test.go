@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"lazulite.dev/emulator/clock/clocktest"
 )
 
 // processesWith counts the processes that have this in their environment.
@@ -61,7 +63,7 @@ func TestScripts(t *testing.T) {
 			if d.text("status") != row.status || !strings.Contains(d.text("error.error.message"), row.reason) {
 				t.Errorf("want %s %q: %s\n%s", row.status, row.reason, d, c.logs(d))
 			}
-			eventually(t, 10*time.Second, func() string {
+			clocktest.Missing(t, 10*time.Second, func() string {
 				if n := processesWith("AZUREML_RUN_ID=" + id); n > 0 {
 					return fmt.Sprintf("%d processes of the run are left", n)
 				}
@@ -123,7 +125,7 @@ func TestCancel(t *testing.T) {
 			} else {
 				id = c.started(target, row.files, long...)
 			}
-			eventually(t, time.Minute, func() string {
+			clocktest.Missing(t, time.Minute, func() string {
 				d := c.must(200, "GET "+runURL(id)+"/details", nil)
 				if row.state == "began" && !strings.Contains(c.logs(d), "began") || row.state != "" && row.state != "began" && d.text("status") != row.state {
 					return d.String()
@@ -136,7 +138,7 @@ func TestCancel(t *testing.T) {
 			if d.text("status") != row.want {
 				t.Errorf("want %s: %s\n%s", row.want, d, c.logs(d))
 			}
-			eventually(t, 30*time.Second, func() string {
+			clocktest.Missing(t, 30*time.Second, func() string {
 				if n := processesWith("AZUREML_RUN_ID=" + id); n > 0 {
 					return fmt.Sprintf("%d processes of the run are left", n)
 				}

@@ -109,11 +109,30 @@ func newVictim(t testing.TB) *victim {
 	return v
 }
 
-// stillborn is a life that is killed in its start.
+// knocked returns when somebody has come to the address of the dead, such as a
+// run on this machine, who has to bear that nobody answers.
+func (v *victim) knocked() {
+	v.t.Helper()
+	l, err := net.Listen("tcp", v.listen)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	if err := l.(*net.TCPListener).SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		v.t.Fatal(err)
+	}
+	c, err := l.Accept()
+	if err != nil {
+		v.t.Fatalf("nobody came: %v", err)
+	}
+	_ = c.Close()
+}
+
+// stillborn is a life that is killed in its start, at a moment of which nothing is to tell but the time.
 func (v *victim) stillborn(after time.Duration) {
 	v.t.Helper()
 	v.begin()
-	time.Sleep(after)
+	<-time.After(after)
 	v.kill()
 }
 

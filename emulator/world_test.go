@@ -20,6 +20,7 @@ import (
 
 	"lazulite.dev/conformance/openapi/openapitest"
 	"lazulite.dev/emulator"
+	"lazulite.dev/emulator/clock/clocktest"
 )
 
 // up starts an emulator in this process and returns a client of it, logged in.
@@ -62,22 +63,6 @@ func (l *lateLog) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// eventually waits for cond, which says what is missing, or "" when it is so.
-func eventually(t testing.TB, limit time.Duration, cond func() string) {
-	t.Helper()
-	deadline := time.Now().Add(limit)
-	for {
-		missing := cond()
-		if missing == "" {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("after %s: %s", limit, missing)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
 const storageBody = `{"location":"eastus2","sku":{"name":"Standard_LRS"},"kind":"Storage","properties":{}}`
 
 // workspace makes the group g, a storage account and the workspace wsp in it.
@@ -107,7 +92,7 @@ func (c *client) put(u string, body any) {
 // state waits for the provisioning state of an ARM resource.
 func (c *client) state(u, want string) {
 	c.t.Helper()
-	eventually(c.t, time.Minute, func() string {
+	clocktest.Missing(c.t, time.Minute, func() string {
 		a := c.do("GET "+u, nil)
 		if got := a.text("properties.provisioningState"); got != want {
 			return fmt.Sprintf("%s is %q, not %s: %s", u, got, want, a)
@@ -119,7 +104,7 @@ func (c *client) state(u, want string) {
 // gone waits until an ARM resource is no more.
 func (c *client) gone(u string) {
 	c.t.Helper()
-	eventually(c.t, time.Minute, func() string {
+	clocktest.Missing(c.t, time.Minute, func() string {
 		if a := c.do("GET "+u, nil); a.status != http.StatusNotFound {
 			return u + " is there: " + a.String()
 		}
@@ -281,7 +266,7 @@ var over = map[string]bool{"Completed": true, "Failed": true, "Canceled": true}
 func (c *client) runEnd(id string, limit time.Duration) answer {
 	c.t.Helper()
 	var a answer
-	eventually(c.t, limit, func() string {
+	clocktest.Missing(c.t, limit, func() string {
 		a = c.must(200, "GET "+runURL(id)+"/details", nil)
 		if !over[a.text("status")] {
 			return fmt.Sprintf("run %s is %s\n%s", id, a.text("status"), c.logs(a))

@@ -31,6 +31,8 @@ type conformFlags struct {
 	dryRun                                bool
 	keep                                  bool
 	replay                                []string
+	replace                               map[string]string
+	operation                             time.Duration
 }
 
 func (m *Main) conformCommand() *cobra.Command {
@@ -82,6 +84,7 @@ flag is wrong, or a requirement's check failed by its own fault.`,
 	fl.StringVar(&f.mode, "mode", "live", "live: check the requirements; replay: play recorded traffic")
 	fl.Float64Var(&f.budget, "budget", 0, "US dollars that may be spent on Azure, by the catalogue's estimates (an endpoint on this machine is free)")
 	fl.DurationVar(&f.time, "time", 0, "time for the whole run (default 1h)")
+	fl.DurationVar(&f.operation, "operation", 0, "time for one long-running operation, or one run (default 10m; 2m for --replay)")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "tell what would be checked and created, and send nothing")
 	fl.StringSliceVar(&f.targets, "targets", nil, "compute targets to judge (local, vm, dsvm, batchai, aci, hdinsight); all if empty")
 	fl.StringVar(&f.labels, "labels", "", "label filter, such as 'core && !slow'")
@@ -89,6 +92,7 @@ flag is wrong, or a requirement's check failed by its own fault.`,
 	fl.BoolVar(&f.keep, "keep", false, "delete nothing afterwards")
 	fl.StringVarP(&f.output, "output", "o", "text", "text, json, junit or html")
 	fl.StringSliceVar(&f.replay, "replay", nil, "recorded traffic to play instead of the suite (more files may follow)")
+	fl.StringToStringVar(&f.replace, "replace", nil, "texts to replace in the recordings (OLD=NEW), for what they name and is not to be had here, such as a repository")
 	cmd.AddCommand(&cobra.Command{
 		Use: "sweep", Short: "Delete what earlier runs created and, killed, could not delete", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return m.unjudged(m.sweep(cmd.Context(), f)) },
@@ -204,6 +208,9 @@ func (m *Main) conformConfig(ctx context.Context, f conformFlags) (conformance.C
 	if f.time > 0 {
 		cfg.Budget.Time = f.time
 	}
+	if f.operation > 0 {
+		cfg.Budget.Operation = f.operation
+	}
 	if f.budget > 0 {
 		cfg.Budget.Cost = f.budget
 	}
@@ -300,7 +307,11 @@ func (m *Main) conform(ctx context.Context, f conformFlags) error {
 }
 
 func (m *Main) replay(ctx context.Context, cfg conformance.Config, f conformFlags) error {
-	report, err := replay.Run(ctx, replay.Config{Wire: cfg.Wire(), Subscription: cfg.Subscription, Keep: cfg.Keep}, f.replay)
+	var replace []string
+	for from, to := range f.replace {
+		replace = append(replace, from, to)
+	}
+	report, err := replay.Run(ctx, replay.Config{Wire: cfg.Wire(), Subscription: cfg.Subscription, Keep: cfg.Keep, Follow: f.operation, Time: f.time, Replace: replace}, f.replay)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -112,10 +113,14 @@ func (in *instance) env() []emulator.Var {
 	return emulator.EnvFor(in.Status.Address, in.Status.Dir, in.Status.CAFile, in.Status.BundleFile, in.Identity)
 }
 
-// stop asks the emulator to end and waits until its port is closed.
-func (in *instance) stop(ctx context.Context) error {
+// ask has the emulator do something at once that only who may read its data folder may ask for.
+func (in *instance) ask(ctx context.Context, what string, body any) error {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
 	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+in.Status.Address+"/lazulite/stop", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+in.Status.Address+"/lazulite/"+what, bytes.NewReader(b))
 	if err != nil {
 		return err
 	}
@@ -124,9 +129,21 @@ func (in *instance) stop(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_ = resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusAccepted {
-		return fmt.Errorf("stop was answered with %s", resp.Status)
+		var said struct{ Error string }
+		if json.NewDecoder(resp.Body).Decode(&said) == nil && said.Error != "" {
+			return errors.New(said.Error)
+		}
+		return fmt.Errorf("%s was answered with %s", what, resp.Status)
+	}
+	return nil
+}
+
+// stop asks the emulator to end and waits until its port is closed.
+func (in *instance) stop(ctx context.Context) error {
+	if err := in.ask(ctx, "stop", nil); err != nil {
+		return err
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -32,6 +32,21 @@ func (m *Main) downCommand() *cobra.Command {
 	}
 }
 
+func (m *Main) preemptCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "preempt CLUSTER NODE", Short: "Take a low-priority node of a Batch AI cluster away, as Azure did", Args: cobra.ExactArgs(2),
+		Long: "Take a low-priority node of a Batch AI cluster away: its job is queued again, and another node comes in its place.\n" +
+			"CLUSTER is the cluster's resource id, and NODE a node's id, as `az batchai cluster node list` shows it.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in, err := m.find(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return in.ask(cmd.Context(), "batchai/preempt", map[string]string{"cluster": args[0], "node": args[1]})
+		},
+	}
+}
+
 func (m *Main) statusCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{

@@ -57,7 +57,7 @@ and no account is needed.
 	root.SetOut(m.Stdout)
 	root.SetErr(m.Stderr)
 	root.PersistentFlags().StringVar(&m.data, "data", "", "data folder (default: "+defaultDir(m.Getenv)+")")
-	root.AddCommand(m.upCommand(), m.downCommand(), m.statusCommand(), m.resetCommand(), m.envCommand(), m.execCommand(),
+	root.AddCommand(m.upCommand(), m.downCommand(), m.statusCommand(), m.resetCommand(), m.preemptCommand(), m.envCommand(), m.execCommand(),
 		m.doctorCommand(), m.demoCommand(), m.conformCommand(), m.recordCommand(), m.hostsCommand(), m.imagesCommand(), m.sparkCommand())
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return m.flagsFromEnv(cmd.Flags()) }
 	err := root.ExecuteContext(ctx)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -131,6 +132,23 @@ func TestLife(t *testing.T) {
 	want(true, "process", "status")
 	want(true, "export HTTPS_PROXY='http://127.0.0.1:", "env")
 	want(true, `"engine": "process"`, "status", "-o", "json")
+	want(false, "is not the resource id of a cluster", "preempt", "c", "n")
+	want(false, "The specified cluster c is not found", "preempt", "/subscriptions/s/resourceGroups/g/providers/Microsoft.BatchAI/workspaces/w/clusters/c", "n")
+	out, err := lazulite("status", "-o", "json")
+	var st struct{ Address string }
+	if err != nil || json.Unmarshal([]byte(out), &st) != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	for _, path := range []string{"stop", "batchai/preempt"} {
+		resp, err := http.Post("http://"+st.Address+"/lazulite/"+path, "application/json", strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s without the token: %s", path, resp.Status)
+		}
+	}
 	want(true, "down", "down")
 	want(false, "no lazulite is up", "down")
 	want(true, "is gone", "reset")

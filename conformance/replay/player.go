@@ -21,6 +21,9 @@ type Config struct {
 	Follow time.Duration
 	// Time bounds the whole replay; what it leaves is skipped. Default 1 h.
 	Time time.Duration
+	// Replace are texts of the recordings and what is put in their place (old, new,
+	// old, new …): names of what is not to be had here, such as a repository.
+	Replace []string
 	// Keep leaves the resource groups that the recordings create.
 	Keep bool
 }
@@ -57,6 +60,9 @@ func Run(ctx context.Context, cfg Config, files []string) (Report, error) {
 	if cfg.Subscription == "" {
 		return Report{}, fmt.Errorf("no subscription: give its id")
 	}
+	if len(cfg.Replace)%2 != 0 {
+		return Report{}, fmt.Errorf("%d texts to replace: each needs another in its place", len(cfg.Replace))
+	}
 	if cfg.Follow <= 0 {
 		cfg.Follow = 2 * time.Minute
 	}
@@ -79,7 +85,7 @@ func Run(ctx context.Context, cfg Config, files []string) (Report, error) {
 	defer cancel()
 	rep := Report{Endpoint: cfg.Wire.Endpoint}
 	for _, f := range files {
-		c, err := Load(f)
+		c, err := Load(f, cfg.Replace...)
 		if err != nil {
 			rep.Files = append(rep.Files, File{Name: f, Error: err.Error()})
 			continue

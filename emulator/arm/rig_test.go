@@ -15,6 +15,7 @@ import (
 
 	"lazulite.dev/emulator/arm"
 	"lazulite.dev/emulator/clock"
+	"lazulite.dev/emulator/clock/clocktest"
 	"lazulite.dev/emulator/store"
 )
 
@@ -186,13 +187,7 @@ func (r *rig) group() { r.t.Helper(); r.must(201, "PUT {G}", `{"location":"eastu
 // until polls a condition with a deadline.
 func (r *rig) until(what string, ok func() bool) {
 	r.t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for !ok() {
-		if time.Now().After(deadline) {
-			r.t.Fatalf("never: %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	clocktest.Until(r.t, what, 10*time.Second, ok)
 }
 
 // advance moves the clock once something waits on it.

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"lazulite.dev/emulator/clock/clocktest"
 	"lazulite.dev/emulator/front"
 )
 
@@ -324,7 +325,7 @@ func TestLogHasNoSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = res.Body.Close()
-	within(t, "the request is logged", func() bool { return strings.Contains(log.String(), "method=PUT") })
+	clocktest.Until(t, "the request is logged", 10*time.Second, func() bool { return strings.Contains(log.String(), "method=PUT") })
 	got := log.String()
 	if strings.Contains(got, "ush") || !strings.Contains(got, `query="sv=2018&SIG=-&se=x"`) || !strings.Contains(got, "status=200") {
 		t.Errorf("got %s", got)
@@ -338,7 +339,7 @@ func TestLogSaysWhoDoesNotTrustUs(t *testing.T) {
 	if err := c.Handshake(); err == nil {
 		t.Fatal("an empty pool trusts us")
 	}
-	within(t, "the refusal is logged", func() bool {
+	clocktest.Until(t, "the refusal is logged", 10*time.Second, func() bool {
 		return strings.Contains(log.String(), "a client does not trust the local certificate authority")
 	})
 }

@@ -154,14 +154,3 @@ func expect(t testing.TB, r *bufio.Reader, piece string) {
 		got.WriteByte(b)
 	}
 }
-
-// within waits for a condition.
-func within(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); {
-		if time.Now().After(end) {
-			t.Fatal("waited in vain: " + what)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}

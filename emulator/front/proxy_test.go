@@ -13,7 +13,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"lazulite.dev/emulator/clock/clocktest"
 	"lazulite.dev/emulator/front"
 )
 
@@ -179,7 +181,7 @@ func TestCloseCutsTunnels(t *testing.T) {
 	if _, err := conn.Read(make([]byte, 1)); err == nil {
 		t.Error("the tunnel lives on")
 	}
-	within(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before })
+	clocktest.Until(t, "no goroutine is left", 10*time.Second, func() bool { return runtime.NumGoroutine() <= before })
 }
 
 // TestTunnelHalfClose: the client says that it is done, and still gets the rest.

@@ -9,7 +9,9 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
+	"lazulite.dev/emulator/clock/clocktest"
 	"lazulite.dev/emulator/front"
 )
 
@@ -95,7 +97,7 @@ func TestTransportErrors(t *testing.T) {
 	if _, err := c.Do(req); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancel: got %v", err)
 	}
-	within(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before })
+	clocktest.Until(t, "no goroutine is left", 10*time.Second, func() bool { return runtime.NumGoroutine() <= before })
 }
 
 // TestTransportStreams: the handler answers each line while the request goes on, and ends when its reader leaves.

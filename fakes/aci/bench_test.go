@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"lazulite.dev/emulator/clock/clocktest"
 )
 
 // BenchmarkFirstLine is what a group of one container takes from its PUT to
@@ -18,9 +20,7 @@ func BenchmarkFirstLine(b *testing.B) {
 		if code, _, doc := s.do("PUT "+groups+name, one("Never", "echo here; exec sleep 60")); code != 201 {
 			b.Fatal(code, doc)
 		}
-		for s.logs(name, "main") == "" {
-			time.Sleep(time.Millisecond)
-		}
+		clocktest.Until(b, "line of "+name, time.Minute, func() bool { return s.logs(name, "main") != "" })
 		return time.Since(begun)
 	}
 	line("warm")
@@ -76,12 +76,11 @@ func BenchmarkThirtyGroups(b *testing.B) {
 		atOnce(func(j int) {
 			if code, _, doc := s.do("PUT "+groups+name(j), one("Never", "echo here; exec sleep 60")); code != 201 {
 				b.Error(code, doc)
-				return
-			}
-			for s.logs(name(j), "main") == "" {
-				time.Sleep(5 * time.Millisecond)
 			}
 		})
+		for j := range 30 {
+			clocktest.Until(b, "line of "+name(j), time.Minute, func() bool { return s.logs(name(j), "main") != "" })
+		}
 		groupTime += time.Since(begun)
 		atOnce(func(j int) { s.do("DELETE "+groups+name(j), "") })
 		ends := make([]func(), 30)

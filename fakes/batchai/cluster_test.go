@@ -1,6 +1,8 @@
 package batchai_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -169,5 +171,36 @@ func TestWrongMount(t *testing.T) {
 	}
 	if text, _ := a.at("properties.errors.0.details.0.value").(string); !strings.Contains(text, "authenticate") {
 		t.Errorf("reason: %s", a.body)
+	}
+}
+
+// Ensure that a setup task runs on each node before its first job, with its variables and volumes, and that its output is where it says.
+func TestSetupTask(t *testing.T) {
+	s := newService(t)
+	setup := strings.Replace(withShare, `"nodeSetup":{`, `"nodeSetup":{"setupTask":{"commandLine":"echo $PLAIN $HUSH; echo err >&2; echo $AZ_BATCH_NODE_ID >> $AZ_BATCHAI_MOUNT_ROOT/bfs/nodes",
+		"environmentVariables":[{"name":"PLAIN","value":"a"}],"secrets":[{"name":"HUSH","value":"not-for-the-wire"}],"stdOutErrPathPrefix":"$AZ_BATCHAI_MOUNT_ROOT/afs"},`, 1)
+	s.must(202, "PUT "+workspace+"/clusters/c", cluster(manual(2), setup))
+	a := s.until("GET "+workspace+"/clusters/c", "properties.nodeStateCounts.idleNodeCount", is(2.0))
+	suffix, _ := a.at("properties.nodeSetup.setupTask.stdOutErrPathSuffix").(string)
+	if suffix == "" || strings.Contains(a.body, "not-for-the-wire") || a.at("properties.nodeSetup.setupTask.secrets.0.name") != "HUSH" {
+		t.Fatalf("cluster: %s", a.body)
+	}
+	nodes, err := os.ReadFile(filepath.Join(s.dir, "storage", "box", "nodes"))
+	names := strings.Fields(string(nodes))
+	if err != nil || len(names) != 2 {
+		t.Fatalf("%q %v", nodes, err)
+	}
+	for _, n := range names {
+		for file, want := range map[string]string{"stdout-": "a not-for-the-wire\n", "stderr-": "err\n"} {
+			if got, err := os.ReadFile(filepath.Join(s.dir, "storage", "share", suffix, file+n+".txt")); err != nil || string(got) != want {
+				t.Errorf("%s%s: %q %v", file, n, got, err)
+			}
+		}
+	}
+	// One that fails leaves its node unusable, and says so with its exit code.
+	s.must(202, "PUT "+workspace+"/clusters/d", cluster(manual(1), strings.Replace(setup, `"commandLine":"`, `"commandLine":"exit 5; `, 1)))
+	a = s.until("GET "+workspace+"/clusters/d", "properties.nodeStateCounts.unusableNodeCount", is(1.0))
+	if a.at("properties.errors.0.code") != "NodeSetupFailed" || a.at("properties.errors.0.details.1.value") != "5" {
+		t.Errorf("failed setup: %s", a.body)
 	}
 }

@@ -1,12 +1,15 @@
 package batchai_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"lazulite.dev/emulator/arm"
 	"lazulite.dev/fakes/batchai"
 )
 
@@ -167,6 +170,47 @@ func TestClusterDeletedUnderJobs(t *testing.T) {
 	}
 	if a := s.do("PUT "+jobs+"late", job("true")); a.status != 404 || a.at("error.code") != "ClusterNotFound" {
 		t.Errorf("late: %d %s", a.status, a.body)
+	}
+}
+
+// Ensure that a low-priority node can be taken away, that its job runs again on the one that comes, and that no other can.
+func TestPreempt(t *testing.T) {
+	s := newService(t)
+	s.must(202, "PUT "+workspace+"/clusters/c", cluster(manual(1), `"vmPriority":"lowpriority"`, withShare))
+	s.must(202, "PUT "+workspace+"/clusters/d", cluster(manual(1)))
+	s.must(202, "PUT "+jobs+"j", job("echo begun >> $AZ_BATCHAI_MOUNT_ROOT/afs/trace; [ -e $AZ_BATCHAI_MOUNT_ROOT/afs/go ] || sleep 600"))
+	node := func(cluster string) string {
+		id, _ := s.until("POST "+workspace+"/clusters/"+cluster+"/listRemoteLoginInformation", "value.0.nodeId", func(v any) bool { return v != nil }).at("value.0.nodeId").(string)
+		return id
+	}
+	first := node("c")
+	s.until("GET "+jobs+"j", "properties.executionState", is("running"))
+	trace := filepath.Join(s.dir, "storage", "share", "trace")
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if b, _ := os.ReadFile(trace); len(b) > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the job never began")
+		}
+	}
+	for _, tt := range [][4]string{{"/subscriptions/x", first, "400", "is not the resource id of a cluster"}, {workspace + "/clusters/none", first, "404", "The specified cluster none is not found"},
+		{workspace + "/clusters/c", "tvm-0", "404", "The specified node tvm-0 is not found"}, {workspace + "/clusters/d", node("d"), "409", "dedicated"}} {
+		err := s.fake.Preempt(t.Context(), tt[0], tt[1])
+		var refused *arm.Error
+		if !errors.As(err, &refused) || number(refused.Status) != tt[2] || !strings.Contains(refused.Message, tt[3]) {
+			t.Errorf("%s %s: %v", tt[0], tt[1], err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, "storage", "share", "go"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.fake.Preempt(t.Context(), workspace+"/clusters/c", first); err != nil {
+		t.Fatal(err)
+	}
+	s.until("GET "+jobs+"j", "properties.executionState", is("succeeded"))
+	if b, err := os.ReadFile(trace); err != nil || string(b) != "begun\nbegun\n" || node("c") == first {
+		t.Errorf("%q %v, on %s after %s", b, err, node("c"), first)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"lazulite.dev/emulator/clock/clocktest"
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/fakes/hdinsight"
 )
@@ -103,15 +104,13 @@ func TestGatewayWithoutYARN(t *testing.T) {
 		}
 	}
 	for path, state := range map[string]string{"/livy/batches/0": "success", "/livy/batches/1": "dead"} {
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		clocktest.Missing(t, 20*time.Second, func() string {
 			_, text := s.get(http.MethodGet, "alone1", path, secret, "")
 			if strings.Contains(text, `"state":"`+state+`"`) && strings.Contains(text, "app-20181124000000-0001") {
-				break
+				return ""
 			}
-			if time.Now().After(deadline) {
-				t.Fatalf("%s is not %s: %s", path, state, text)
-			}
-		}
+			return path + " is not " + state + ": " + text
+		})
 	}
 	s.must(202, "POST "+c+"/roles/workernode/resize", `{"targetInstanceCount":1}`)
 	if _, text := s.get(http.MethodGet, "alone1", "/api/v1/clusters/alone1/hosts", secret, ""); strings.Contains(text, "wn1-alone1") {

@@ -13,6 +13,7 @@ import (
 	"lazulite.dev/conformance/openapi/openapitest"
 	"lazulite.dev/emulator/arm"
 	"lazulite.dev/emulator/arm/armtest"
+	"lazulite.dev/emulator/clock/clocktest"
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/store"
 	"lazulite.dev/fakes/hdinsight"
@@ -114,18 +115,16 @@ func (s *service) follow(status int, line, body string) (out any, end string) {
 	if url == "" {
 		return out, ""
 	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		_, _, op := s.do("GET "+url, "")
-		if end, _ := at(op, "status").(string); end != "InProgress" {
-			if end == "Failed" {
-				out = op
-			}
-			return out, end
-		}
-		if time.Now().After(deadline) {
-			s.Fatalf("%s does not end", line)
-		}
+	var op any
+	clocktest.Until(s, "end of "+line, time.Minute, func() bool {
+		_, _, op = s.do("GET "+url, "")
+		end, _ = at(op, "status").(string)
+		return end != "InProgress"
+	})
+	if end == "Failed" {
+		out = op
 	}
+	return out, end
 }
 
 // at follows members and indexes of a document.

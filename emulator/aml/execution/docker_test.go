@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"lazulite.dev/emulator/aml/execution"
+	"lazulite.dev/emulator/clock/clocktest"
 )
 
 const secretWord = "hush-hush-0815"
@@ -201,7 +203,7 @@ pull) grep -q ` + secretWord + ` "$DOCKER_CONFIG/config.json" && echo "error: ma
 				t.Errorf("control log:\n%s", log)
 			}
 			waitState(t, dir, `"phase": "ended"`)
-			waitFor(t, "secrets to go", func() bool { return len(files(t, dir, secretWord)) == 0 })
+			clocktest.Until(t, "secrets to go", time.Minute, func() bool { return len(files(t, dir, secretWord)) == 0 })
 			asked, _ := os.ReadFile(notes)
 			for _, line := range c.notes {
 				if !strings.Contains(string(asked), line+"\n") {

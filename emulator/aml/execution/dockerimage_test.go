@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lazulite.dev/emulator/clock/clocktest"
 )
 
 // imageWorld is a machine whose package clients ask no index, and with a home of its own.
@@ -154,7 +156,7 @@ func TestDockerBuildEnds(t *testing.T) {
 				t.Errorf("%s %v", r.Status, r.Error)
 			}
 			wantNoContainer(t, dir)
-			waitFor(t, "end of the kit", func() bool {
+			clocktest.Until(t, "end of the kit", time.Minute, func() bool {
 				left, _ := filepath.Glob(filepath.Join(dir, "azureml-setup", "image-*"))
 				return len(left) == 0
 			})

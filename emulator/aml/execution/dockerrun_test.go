@@ -11,6 +11,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
+
+	"lazulite.dev/emulator/clock/clocktest"
 )
 
 // baseImage is the image that runs are tested in: it has a Python as "python".
@@ -49,7 +52,7 @@ func containersOf(t *testing.T, dir string) []string {
 
 func wantNoContainer(t *testing.T, dir string) {
 	t.Helper()
-	waitFor(t, "end of the containers of "+dir, func() bool { return len(containersOf(t, dir)) == 0 })
+	clocktest.Until(t, "end of the containers of "+dir, time.Minute, func() bool { return len(containersOf(t, dir)) == 0 })
 }
 
 const inContainer = `import os, sys, ssl, json
@@ -262,11 +265,11 @@ func TestDockerCrash(t *testing.T) {
 					t.Errorf("%s %v", r.Status, r.Error)
 				}
 				wantNoContainer(t, dir)
-				waitFor(t, "secrets to go", func() bool { return len(files(t, dir, token)) == 0 })
+				clocktest.Until(t, "secrets to go", time.Minute, func() bool { return len(files(t, dir, token)) == 0 })
 				return
 			}
 			// Nobody is left to remove it, but it ends by itself; the next run clears it away.
-			waitFor(t, "end of the container", func() bool {
+			clocktest.Until(t, "end of the container", time.Minute, func() bool {
 				return dockerOut(t, "ps", "-q", "--filter", "label=dev.lazulite.setup="+filepath.Join(dir, "azureml-setup")) == ""
 			})
 			if len(containersOf(t, dir)) != 1 {
@@ -338,7 +341,7 @@ func TestDockerGone(t *testing.T) {
 	if r := w.waitEnd(run); r.Status != "Failed" || !strings.Contains(r.Error.Message, "The connection to Docker on this machine broke in the middle of the run") {
 		t.Errorf("%s %v", r.Status, r.Error)
 	}
-	waitFor(t, "end of the container", func() bool {
+	clocktest.Until(t, "end of the container", time.Minute, func() bool {
 		return dockerOut(t, "ps", "-q", "--filter", "label=dev.lazulite.setup="+filepath.Join(folder, "azureml-setup")) == ""
 	})
 	dockerOut(t, append([]string{"rm", "-f"}, containersOf(t, folder)...)...)

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"lazulite.dev/emulator/clock/clocktest"
 )
 
 const run = "myexp_1540000000_0a1b2c3d"
@@ -62,7 +64,7 @@ import helper
 			if w.beats == 0 {
 				t.Error("no heartbeat")
 			}
-			waitFor(t, "credentials to go", func() bool {
+			clocktest.Until(t, "credentials to go", time.Minute, func() bool {
 				_, err := os.Stat(filepath.Join(dir, "azureml-setup", "credentials.json"))
 				return os.IsNotExist(err)
 			})
@@ -274,7 +276,7 @@ func TestControlKilled(t *testing.T) {
 	}
 	wantGone(t, strings.Fields(pid)[0])
 	waitState(t, dir, `"phase": "ended"`)
-	waitFor(t, "the secrets' end", func() bool {
+	clocktest.Until(t, "the secrets' end", time.Minute, func() bool {
 		_, err := os.Stat(filepath.Join(dir, "azureml-setup", "curl.conf"))
 		return os.IsNotExist(err)
 	})
@@ -290,11 +292,11 @@ func TestServiceDown(t *testing.T) {
 	w.setDown(true)
 	writeFile(t, filepath.Join(dir, "go"), "", 0o644)
 	log := filepath.Join(dir, "azureml-logs", "80_driver_log.txt")
-	waitFor(t, "script's end", func() bool {
+	clocktest.Until(t, "script's end", time.Minute, func() bool {
 		b, _ := os.ReadFile(log)
 		return bytes.Contains(b, []byte("line 19999"))
 	})
-	waitFor(t, "complaint", func() bool {
+	clocktest.Until(t, "complaint", time.Minute, func() bool {
 		b, _ := os.ReadFile(filepath.Join(dir, "azureml-logs", "60_control_log.txt"))
 		return bytes.Contains(b, []byte("does not answer"))
 	})
@@ -357,20 +359,9 @@ func TestNoPython(t *testing.T) {
 	}
 }
 
-func waitFor(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
-	for !cond() {
-		if time.Now().After(deadline) {
-			t.Fatalf("no %s", what)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
 func waitState(t *testing.T, dir, text string) {
 	t.Helper()
-	waitFor(t, text, func() bool {
+	clocktest.Until(t, text, time.Minute, func() bool {
 		b, _ := os.ReadFile(filepath.Join(dir, "azureml-setup", "state.json"))
 		return bytes.Contains(b, []byte(text))
 	})
@@ -379,7 +370,7 @@ func waitState(t *testing.T, dir, text string) {
 func wantGone(t *testing.T, pid string) {
 	t.Helper()
 	n := atoi(t, pid)
-	waitFor(t, "end of process "+pid, func() bool { return syscall.Kill(n, 0) != nil || zombie(pid) })
+	clocktest.Until(t, "end of process "+pid, time.Minute, func() bool { return syscall.Kill(n, 0) != nil || zombie(pid) })
 }
 
 func zombie(pid string) bool {

@@ -8,6 +8,7 @@ import (
 
 	"lazulite.dev/emulator/aml/execution"
 	"lazulite.dev/emulator/clock"
+	"lazulite.dev/emulator/clock/clocktest"
 )
 
 // newOrdered is a world with a Batch AI cluster and container instances.
@@ -358,7 +359,7 @@ func TestOrderedQueueReason(t *testing.T) {
 	m.hold, m.waiting = true, "The job needs 3 nodes; the cluster has 2 at most."
 	id := w.submit(orderedConfig(t, "cluster"), map[string]string{"train.py": "pass"})
 	warned := func() bool { return len(w.warnings) > 0 }
-	waitFor(t, "warning", func() bool {
+	clocktest.Until(t, "warning", time.Minute, func() bool {
 		manual.Advance(time.Second)
 		w.mu.Lock()
 		defer w.mu.Unlock()

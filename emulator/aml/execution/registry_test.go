@@ -6,7 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"lazulite.dev/emulator/clock/clocktest"
 	"lazulite.dev/emulator/engine/docker/registrytest"
 )
 
@@ -42,7 +44,7 @@ func TestDockerRegistry(t *testing.T) {
 			for _, folder := range []string{dir, home} {
 				// docker keeps it in base64.
 				for _, text := range []string{secretWord, "cm9ib3Q6"} {
-					waitFor(t, "secrets to go", func() bool { return len(files(t, folder, text)) == 0 })
+					clocktest.Until(t, "secrets to go", time.Minute, func() bool { return len(files(t, folder, text)) == 0 })
 				}
 			}
 			if left, _ := filepath.Glob(filepath.Join(dir, "azureml-setup", "docker-config-*")); len(left) != 0 {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"lazulite.dev/emulator/aml/execution"
+	"lazulite.dev/emulator/clock/clocktest"
 )
 
 func newRemote(t *testing.T, change ...func(*execution.Config)) (*world, *sshMachine) {
@@ -98,7 +99,7 @@ func TestRemoteNotice(t *testing.T) {
 // drained waits until no record and no file of a run is left.
 func (w *world) drained(t *testing.T) {
 	t.Helper()
-	waitFor(t, "end of bookkeeping", func() bool {
+	clocktest.Until(t, "end of bookkeeping", time.Minute, func() bool {
 		docs, err := w.cfg.Store.List(context.Background(), "execution/run/", "", 0)
 		left, _ := filepath.Glob(filepath.Join(w.cfg.Dir, "*", "*.*"))
 		return err == nil && len(docs) == 0 && len(left) == 0
@@ -387,7 +388,7 @@ func TestRemoteStartLost(t *testing.T) {
 			w, m := newRemote(t)
 			m.change(func() { m.lose = "Invocation.sh" })
 			id := w.submit(remoteConfig(t), map[string]string{"train.py": "print('ran')"})
-			waitFor(t, "the loss", m.isDown)
+			clocktest.Until(t, "the loss", time.Minute, m.isDown)
 			if c.restart {
 				w.close()
 			}

@@ -8,6 +8,7 @@ import (
 
 	"lazulite.dev/emulator/aml/history"
 	"lazulite.dev/emulator/aml/plane"
+	"lazulite.dev/emulator/clock/clocktest"
 )
 
 // Ensure that statuses only move forward, whoever reports them.
@@ -114,13 +115,13 @@ func TestHeartbeat(t *testing.T) {
 	}
 	status := func(s *server, run, want string) {
 		t.Helper()
-		until(t, run+" is "+want, func() bool {
+		clocktest.Until(t, run+" is "+want, 10*time.Second, func() bool {
 			return at(s.must("", "GET", "/experiments/exp/runs/"+run, ""), "status") == `"`+want+`"`
 		})
 	}
 	asleep := func(s *server) {
 		t.Helper()
-		until(t, "the watch sleeps", func() bool { n, _ := s.clock.Waiting(); return n == 1 })
+		clocktest.Until(t, "the watch sleeps", 10*time.Second, func() bool { n, _ := s.clock.Waiting(); return n == 1 })
 	}
 	post(s, "Start", "a", "")
 	post(s, "Start", "quiet", "")

@@ -272,16 +272,4 @@ func scalar(run, id, name, value string) string {
 		run, id, name, name, value, name, name)
 }
 
-// until waits for something that another goroutine does.
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
 func itoa(n int) string { return strconv.Itoa(n) }

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -22,6 +23,7 @@ import (
 	"lazulite.dev/emulator/aml/serving/servingtest"
 	"lazulite.dev/emulator/blob"
 	"lazulite.dev/emulator/clock"
+	"lazulite.dev/emulator/clock/clocktest"
 	"lazulite.dev/emulator/front"
 	"lazulite.dev/emulator/store"
 )
@@ -145,17 +147,15 @@ func (w *world) wait(h http.Header) map[string]any {
 	w.t.Helper()
 	location := h.Get("Operation-Location")
 	id := location[strings.LastIndexByte(location, '/')+1:]
-	deadline := time.Now().Add(2 * time.Minute)
-	for {
-		doc, _ := w.want(200, "GET", api+"/operations/"+id, "")
-		if s := doc["state"]; s != "NotStarted" && s != "Running" {
-			return doc
+	var doc map[string]any
+	clocktest.Missing(w.t, 2*time.Minute, func() string {
+		doc, _ = w.want(200, "GET", api+"/operations/"+id, "")
+		if s := doc["state"]; s == "NotStarted" || s == "Running" {
+			return fmt.Sprintf("the operation has not ended: %v", doc)
 		}
-		if time.Now().After(deadline) {
-			w.t.Fatalf("the operation has not ended: %v", doc)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+		return ""
+	})
+	return doc
 }
 
 // tarred is a tar.gz of files.

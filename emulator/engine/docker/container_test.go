@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"lazulite.dev/emulator/clock/clocktest"
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/engine/docker"
 	"lazulite.dev/emulator/hardware"
@@ -144,17 +145,18 @@ func TestAddr(t *testing.T) {
 // get asks until something answers.
 func get(t *testing.T, url string) int {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	status := 0
+	clocktest.Missing(t, 20*time.Second, func() string {
 		r, err := http.Get(url)
-		if err == nil {
-			r.Body.Close()
-			http.DefaultClient.CloseIdleConnections()
-			return r.StatusCode
+		if err != nil {
+			return err.Error()
 		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-	}
+		r.Body.Close()
+		http.DefaultClient.CloseIdleConnections()
+		status = r.StatusCode
+		return ""
+	})
+	return status
 }
 
 func TestNetworks(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lazulite.dev/emulator/clock/clocktest"
 	"lazulite.dev/fakes/batchai/pool"
 )
 
@@ -102,12 +103,12 @@ func BenchmarkFirstLine(b *testing.B) {
 			}
 			began := time.Now()
 			r.submit(j)
-			for r.output(id, "stdout.txt") != "hello\n" {
-				if time.Since(began) > time.Minute {
-					b.Fatalf("%+v", r.job(id))
+			clocktest.Missing(b, time.Minute, func() string {
+				if r.output(id, "stdout.txt") != "hello\n" {
+					return fmt.Sprintf("%+v", r.job(id))
 				}
-				time.Sleep(time.Millisecond)
-			}
+				return ""
+			})
 			*c.took = append(*c.took, time.Since(began))
 			r.done(id)
 			r.await("its node", time.Minute, func() bool { return counts(r.cluster("c")) == "1 idle" })

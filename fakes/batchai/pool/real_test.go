@@ -285,6 +285,7 @@ func suite(t *testing.T, r *real, python, mpiPython string) {
 			t.Errorf("%+v\n%s", s, r.output("mpi", "stdout.txt"))
 		}
 	})
+	t.Run("toolkits", func(t *testing.T) { toolkits(t, r, "python3") })
 	t.Run("volumes are a job's own", func(t *testing.T) {
 		j := task("checker", 1, shell("ls $AZ_BATCHAI_JOB_MOUNT_ROOT; ls $AZ_BATCHAI_JOB_TEMP_DIR; ls $AZ_BATCHAI_MOUNT_ROOT"))
 		r.submit(j)

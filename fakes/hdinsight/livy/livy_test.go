@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"lazulite.dev/emulator/clock/clocktest"
 	"lazulite.dev/emulator/engine"
 	"lazulite.dev/fakes/hdinsight/livy"
 )
@@ -417,9 +418,7 @@ func restart(t *testing.T, clean bool) {
 	c.want(201, "POST /sessions", `{"kind":"pyspark","name":"mine"}`)
 	c.until("/sessions/0", "idle")
 	// The id of an application is known by then.
-	for c.want(200, "GET /batches/1", "")["appId"] == nil {
-		time.Sleep(time.Millisecond)
-	}
+	clocktest.Until(t, "application's id", time.Minute, func() bool { return c.want(200, "GET /batches/1", "")["appId"] != nil })
 	c.want(200, "DELETE /batches/2", "")
 	// What was shown once is shown by the next start too.
 	for range 2 {
@@ -437,7 +436,7 @@ func restart(t *testing.T, clean bool) {
 			t.Errorf("what had ended: %v %s", b, log)
 		}
 		log = fmt.Sprint(c.want(200, "GET /batches/1/log", "")["log"])
-		if b := c.want(200, "GET /batches/1", ""); b["state"] != "dead" || b["appId"] != "application_1500000000000_0007" || !strings.Contains(log, "The emulator ended while this ran") {
+		if b := c.want(200, "GET /batches/1", ""); b["state"] != "dead" || b["appId"] != "application_1500000000000_0007" || !strings.Contains(log, "the emulator ended while this ran") {
 			t.Errorf("what ran: %v %s", b, log)
 		}
 		c.want(404, "GET /batches/2", "")
