@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -106,6 +107,8 @@ func twin(dir string) (cmd *exec.Cmd, address string, ok bool) {
 		args[bind+1] = address
 		cmd = exec.Command(args[0], args[1:]...)
 		cmd.Env = strings.Split(strings.TrimSuffix(string(environ), "\x00"), "\x00")
+		// The kernel shares processors out by sessions: it has one of its own, as the service has.
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		// It has a log as well.
 		log, err := os.Create(filepath.Join(dir, "twin.log"))
 		check(err)

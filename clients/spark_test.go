@@ -11,12 +11,12 @@ import (
 	"lazulite.dev/emulator/engine/docker"
 )
 
-// TestSDK2018Spark has runs of PySpark on one machine: with this host's Spark, and in the image that has one.
+// TestSDK2018Spark has runs of PySpark on one machine, or in a container group: with this host's Spark, and in the image that has one.
 func TestSDK2018Spark(t *testing.T) {
 	dir := sparkFolder(t)
 	for _, c := range []struct {
 		name, target string
-		inContainers bool // the VM is one
+		inContainers bool // the VM is one, or the group has one
 		needsImage   bool
 	}{
 		{"local", "local", false, false},
@@ -25,6 +25,8 @@ func TestSDK2018Spark(t *testing.T) {
 		{"Docker on a VM of processes", "vm-docker", false, true},
 		{"VM that is a container", "vm", true, true},
 		{"Docker on a VM that is a container", "vm-docker", true, true},
+		{"container group of processes", "aci", false, false},
+		{"container group", "aci", true, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.needsImage {

@@ -1,4 +1,4 @@
-"""SDK 0.1.68: runs of PySpark on one machine: sdk2018_spark.py TARGET, which is local, vm, or one of them with -docker."""
+"""SDK 0.1.68: runs of PySpark on one machine: sdk2018_spark.py TARGET, which is local, vm, or one of them with -docker, or aci."""
 import os
 import shutil
 import sys
@@ -20,6 +20,8 @@ if place == "vm":
     vm.wait_for_completion(show_output=True)
     assert vm.provisioning_state == "Succeeded", vm.serialize()
     target = vm.name
+elif place == "aci":
+    target = "containerinstance"
 
 folder = project(tempfile.mkdtemp(), {
     "numbers.csv": "n\n" + "\n".join(str(i) for i in range(100)) + "\n",
@@ -54,9 +56,12 @@ def config():
     c.spark.configuration["spark.sql.shuffle.partitions"] = 3
     c.environment.environment_variables = {"EXAMPLE": "of the run"}
     c.environment.python.conda_dependencies = CondaDependencies.create(conda_packages=["numpy"])
-    if docker:
+    if docker or place == "aci":
         c.environment.docker.enabled = True
         c.environment.docker.base_image = DEFAULT_MMLSPARK_CPU_IMAGE
+    c.container_instance.region = "eastus2"
+    c.container_instance.cpu_cores = 1
+    c.container_instance.memory_gb = 2
     return c
 
 
@@ -97,11 +102,12 @@ failed = finish("failing.py", "Failed", config())
 assert "ZeroDivisionError" in str(failed.get_details()["error"]), failed.get_details()
 # An environment that was made before is what it was when it was made.
 assert "python=3.6.2" in str(failed.get_details()["warnings"]), failed.get_details()
-broken = finish("broken.py", "Failed", config())
-assert "SyntaxError" in str(broken.get_details()["error"]), broken.get_details()
-three = finish("three.py", "Failed", config())
-# The SDK in the run's environment has its own words for it, where it comes first.
-assert any(word in str(three.get_details()["error"]) for word in ("exited with code 3", "SystemExit: 3")), three.get_details()
+if place != "aci":  # where each run makes its environment anew
+    broken = finish("broken.py", "Failed", config())
+    assert "SyntaxError" in str(broken.get_details()["error"]), broken.get_details()
+    three = finish("three.py", "Failed", config())
+    # The SDK in the run's environment has its own words for it, where it comes first.
+    assert any(word in str(three.get_details()["error"]) for word in ("exited with code 3", "SystemExit: 3")), three.get_details()
 
 if target == "local" and not docker:
     # The interpreter of this SDK is too old for the Spark of this machine.

@@ -2,6 +2,7 @@ package serving_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -29,6 +30,7 @@ type manager struct {
 	puts   int
 	hosts  map[string]string // address of a group -> address of this host
 	refuse *execution.ARMError
+	web    http.Transport // to the groups; as the emulator's, it takes any certificate
 }
 
 type process struct {
@@ -43,8 +45,9 @@ type process struct {
 }
 
 func newManager(t *testing.T, env []string) *manager {
-	m := &manager{t: t, env: env, groups: map[string]*process{}, hosts: map[string]string{}}
+	m := &manager{t: t, env: env, groups: map[string]*process{}, hosts: map[string]string{}, web: http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	t.Cleanup(m.end)
+	t.Cleanup(m.web.CloseIdleConnections)
 	return m
 }
 
@@ -244,7 +247,7 @@ func (m *manager) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	out := r.Clone(r.Context())
 	out.URL.Host = to
-	return http.DefaultTransport.RoundTrip(out)
+	return m.web.RoundTrip(out)
 }
 
 // call posts to a service and returns status, headers and body.

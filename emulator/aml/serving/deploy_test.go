@@ -1,8 +1,17 @@
 package serving_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"math/big"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 )
 
 const score = `import json, os
@@ -117,6 +126,80 @@ func TestDeploy(t *testing.T) {
 	if len(w.arm.groups) != 0 {
 		t.Error("groups are left", w.arm.groups)
 	}
+}
+
+// A service with a certificate of its owner's shows it, is called by its name,
+// and tells nobody the key; with another it shows that one, and without one none.
+func TestSSL(t *testing.T) {
+	w := newWorld(t)
+	_, h := w.want(202, "POST", api+"/images", w.imageBody("img", "def init():\n    pass\ndef run(raw):\n    return raw[::-1]\n", ""))
+	if op := w.wait(h); op["state"] != "Succeeded" {
+		t.Fatal(op)
+	}
+	one, oneKey := certificate(t, "one.contoso.com")
+	two, twoKey := certificate(t, "two.contoso.com")
+	quoted := func(text string) string {
+		b, err := json.Marshal(text)
+		must(t, err)
+		return string(b)
+	}
+	// JSON has other line ends.
+	middle := func(key string) string { return strings.Split(key, "\n")[1] }
+	// shows is the certificate of what answers under a name; "" if nothing does.
+	shows := func(name string) string {
+		t.Helper()
+		address, err := w.svc.Address(t.Context(), name)
+		must(t, err)
+		if address == "" {
+			return ""
+		}
+		r, err := w.arm.RoundTrip(httptest.NewRequest("GET", "https://"+address+":443/", nil))
+		must(t, err)
+		must(t, r.Body.Close())
+		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.TLS.PeerCertificates[0].Raw}))
+	}
+	_, h = w.want(202, "POST", api+"/services", `{"imageId":"img:1","name":"svc","computeType":"ACI","sslEnabled":true,"sslCertificate":`+quoted(one)+`,"sslKey":`+quoted(oneKey)+`,"cname":"One.contoso.com"}`)
+	if op := w.wait(h); op["state"] != "Succeeded" {
+		t.Fatal(op)
+	}
+	if s, _ := w.want(200, "GET", api+"/services/svc", ""); s["state"] != "Healthy" || s["scoringUri"] != "https://One.contoso.com:443/score" || s["sslCertificate"] != one {
+		t.Error(s)
+	}
+	if shows("one.contoso.com") != one || shows("other.contoso.com") != "" {
+		t.Error("its certificate is not shown, or under another name")
+	}
+	w.secretsStay(middle(oneKey))
+	for _, step := range []struct{ patch, name, shown, uri string }{
+		{`[{"op":"replace","path":"/sslCertificate","value":` + quoted(two) + `},{"op":"replace","path":"/sslKey","value":` + quoted(twoKey) + `},{"op":"replace","path":"/cname","value":"two.contoso.com"}]`,
+			"two.contoso.com", two, "https://two.contoso.com:443/score"},
+		{`[{"op":"replace","path":"/sslEnabled","value":false}]`, "two.contoso.com", "", "http://198.18."},
+	} {
+		_, h = w.want(202, "PATCH", api+"/services/svc", step.patch)
+		if op := w.wait(h); op["state"] != "Succeeded" {
+			t.Fatal(op)
+		}
+		if s, _ := w.want(200, "GET", api+"/services/svc", ""); !strings.HasPrefix(s["scoringUri"].(string), step.uri) {
+			t.Errorf("it is at %s, not %s", s["scoringUri"], step.uri)
+		}
+		if shows(step.name) != step.shown || shows("one.contoso.com") != "" {
+			t.Errorf("%s: another certificate is shown", step.uri)
+		}
+	}
+	w.secretsStay(middle(oneKey), middle(twoKey))
+	w.want(200, "DELETE", api+"/services/svc", "")
+}
+
+// certificate is one for a name, signed by itself, and its key.
+func certificate(t *testing.T, name string) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	must(t, err)
+	bytes, err := x509.MarshalPKCS8PrivateKey(private)
+	must(t, err)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: bytes}))
 }
 
 // secretsStay checks that no key is shown anywhere but where it is asked for.

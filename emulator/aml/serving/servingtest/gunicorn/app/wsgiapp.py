@@ -1,6 +1,7 @@
 """Stands for gunicorn in tests, which ask no index: serves the application that it is given, one request at a time."""
 import importlib
 import socketserver
+import ssl
 import sys
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -19,4 +20,8 @@ module, _, factory = arguments[-1].partition(":")
 application = getattr(importlib.import_module(module), factory.rstrip("()"))()
 server = Server((host, int(port)), Handler)
 server.set_app(application)
+if "--certfile" in arguments:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*(arguments[arguments.index(option) + 1] for option in ("--certfile", "--keyfile")))
+    server.socket = context.wrap_socket(server.socket, server_side=True)
 server.serve_forever()
