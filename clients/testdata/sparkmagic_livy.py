@@ -51,7 +51,7 @@ succeeded(cluster, "2018-06-01-preview")
 # As on HDInsight, Livy wants a header of all that write: sparkmagic's settings have it there.
 os.mkdir(os.path.expanduser("~/.sparkmagic"))
 with open(os.path.expanduser("~/.sparkmagic/config.json"), "w") as f:
-    json.dump({"custom_headers": {"X-Requested-By": "admin"}}, f)
+    json.dump({"custom_headers": {"X-Requested-By": "admin"}, "livy_session_startup_timeout_seconds": 300}, f)
 
 from IPython.core.interactiveshell import InteractiveShell  # noqa: E402
 from IPython.utils.capture import capture_output  # noqa: E402
@@ -88,10 +88,10 @@ cell("spark.createDataFrame([(1, 'a'), (2, 'b')], ['n', 't']).createOrReplaceTem
 said = cell("select n, t from v order by n", "-c sql -o frame -q")
 frame = shell.user_ns.get("frame")
 assert frame is not None and frame["t"].tolist() == ["a", "b"], (said, frame)
-listed = line("list")
-assert "one" in listed, listed
-assert "application_" in line("info"), line("info")
-assert "INFO" in line("logs -s one"), line("logs -s one")
+known = line("info")
+assert "Name: one" in known and "application_" in known, known
+logged = line("logs -s one")
+assert "INFO" in logged, logged
 line("delete -s one")
 left = requests.get(URL + "/sessions", auth=("admin", PASSWORD)).json()
 assert left["total"] == 0, left

@@ -436,7 +436,7 @@ func restart(t *testing.T, clean bool) {
 			t.Errorf("what had ended: %v %s", b, log)
 		}
 		log = fmt.Sprint(c.want(200, "GET /batches/1/log", "")["log"])
-		if b := c.want(200, "GET /batches/1", ""); b["state"] != "dead" || b["appId"] != "application_1500000000000_0007" || !strings.Contains(log, "The emulator ended while this ran") {
+		if b := c.want(200, "GET /batches/1", ""); b["state"] != "dead" || b["appId"] != "application_1500000000000_0007" || !strings.Contains(log, "the emulator ended while this ran") {
 			t.Errorf("what ran: %v %s", b, log)
 		}
 		c.want(404, "GET /batches/2", "")

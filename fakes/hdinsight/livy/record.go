@@ -20,7 +20,7 @@ type record struct {
 }
 
 // lost is what the log of one says that ran when the emulator ended.
-const lost = "The emulator ended while this ran, and its processes with it."
+const lost = "the emulator ended while this ran, and its processes with it"
 
 // ended says whether a state is one in which nothing runs.
 func ended(state string) bool {
