@@ -76,8 +76,9 @@ func homeOf(env []string) string {
 }
 
 // machines is a VM's life by az: made from an alias, logged in to, stopped and
-// started, run commands on, resized, closed by its security group, deleted.
-func machines(t *testing.T, a azure, e *emulator.Emulator, alias string) {
+// started, run commands on, resized, closed by its security group, deleted. The
+// size is az's own. more is what else is done with it while it runs.
+func machines(t *testing.T, a azure, e *emulator.Emulator, alias string, more func()) {
 	for _, program := range []string{"ssh", "scp"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skip("no OpenSSH: ", err)
@@ -89,7 +90,7 @@ func machines(t *testing.T, a azure, e *emulator.Emulator, alias string) {
 	if err := os.WriteFile(script, []byte("#cloud-config\nwrite_files:\n- path: /home/me/told\n  content: |\n    by cloud-init\nruncmd:\n- echo ran >> $HOME/told\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	made, ok := a.run("vm", "create", "-g", "Machines", "-n", "vm1", "--image", alias, "--admin-username", "me", "--generate-ssh-keys", "--size", "Standard_DS1_v2", "--custom-data", script).(map[string]any)
+	made, ok := a.run("vm", "create", "-g", "Machines", "-n", "vm1", "--image", alias, "--admin-username", "me", "--generate-ssh-keys", "--custom-data", script).(map[string]any)
 	if !ok || made["powerState"] != "VM running" || made["publicIpAddress"] == "" {
 		t.Fatalf("vm create: %v", made)
 	}
@@ -137,6 +138,7 @@ func machines(t *testing.T, a azure, e *emulator.Emulator, alias string) {
 	if got := a.query("hardwareProfile.vmSize", "vm", "resize", "-g", "Machines", "-n", "vm1", "--size", "Standard_DS2_v2"); got != `"Standard_DS2_v2"` {
 		t.Errorf("resize: %s", got)
 	}
+	more()
 	address, port = a.endpoint("Machines", "vm1")
 	if out, err := openssh(t, "ssh", home, port, "me@"+address, "cat file"); out != "kept" || err != nil {
 		t.Errorf("after all that the disk has %q, %v", out, err)
@@ -165,12 +167,17 @@ func machines(t *testing.T, a azure, e *emulator.Emulator, alias string) {
 
 func TestAz2018VM(t *testing.T) {
 	a, e := throughProxy(t, az2018)
-	machines(t, a, e, "UbuntuLTS")
+	machines(t, a, e, "UbuntuLTS", func() {})
 }
 
 func TestAzNewVM(t *testing.T) {
 	a, e := throughProxy(t, azNew)
-	machines(t, a, e, "Ubuntu2204")
+	machines(t, a, e, "Ubuntu2204", func() {
+		a.run("vm", "boot-diagnostics", "enable", "-g", "Machines", "-n", "vm1")
+		if log, _ := a.run("vm", "boot-diagnostics", "get-boot-log", "-g", "Machines", "-n", "vm1").(string); !strings.Contains(log, "SSH server listens at") {
+			t.Errorf("the boot log: %q", log)
+		}
+	})
 }
 
 // furnished is what hangs off a VM: extensions, users, data disks, boot

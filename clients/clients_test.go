@@ -102,7 +102,7 @@ func python(t *testing.T, c client, script string, change ...func(*emulator.Conf
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 28*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "python"), append([]string{path}, words[1:]...)...)
 	cmd.Dir = t.TempDir() // the SDK leaves files where it runs

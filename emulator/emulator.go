@@ -182,7 +182,7 @@ func (e *Emulator) build() error {
 	}
 	e.vms = dsvm.New(dsvm.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "machines"),
 		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 0)), Lifecycle: cfg.Lifecycle, Hardware: cfg.Hardware, Environment: cfg.Environment,
-		Network: e.network, Transport: e.front.Reach(), KeepLog: e.keepLog, Logger: e.log})
+		Network: e.network, Transport: e.front.Reach(), KeepLog: e.keepLog, SignLog: e.signLog, Logger: e.log})
 	e.clusters = e.newClusters(cfg.Hardware)
 	e.containers = aci.New(aci.Config{Engine: e.engine, Clock: cfg.Clock, Dir: filepath.Join(e.dir, "containers"),
 		Rand: rand.New(rand.NewPCG(uint64(cfg.Seed), 1)), Hardware: cfg.Hardware, Network: e.network, Share: e.groupShare, Environment: cfg.Environment, Tenant: id.Tenant, Logger: e.log})

@@ -44,6 +44,7 @@ folder = project(tempfile.mkdtemp(), {
     "data.py": "import os, sys\nfolder = sys.argv[sys.argv.index('--data-folder') + 1]\nprint(sorted(os.listdir(folder)))\nprint(open(os.path.join(folder, 'a.txt')).read())",
     "sleep.py": "import time\nprint('sleeping', flush=True)\ntime.sleep(600)",
     "rank.py": "import os\nprint('rank', os.environ['OMPI_COMM_WORLD_RANK'], 'of', os.environ['OMPI_COMM_WORLD_SIZE'])\nprint('on', os.environ['HOME'])",
+    "file.py": "import os, sys\nprint('rank', os.environ['OMPI_COMM_WORLD_RANK'], 'of', os.environ['OMPI_COMM_WORLD_SIZE'], 'reads', open(sys.argv[2]).read())",
     # TensorFlow's way of asking who one is, without TensorFlow.
     "sum.py": """
 import json, os, socket, socketserver, time
@@ -173,6 +174,12 @@ if shutil.which("mpirun"):
     run = finish(exp.submit(ranks), "Completed")
     for rank in range(4):
         assert "rank %d of 4" % rank in log(run, "80_driver_log_rank_%d.txt" % rank), run.get_details_with_logs()
+    # Of a mounted file each rank has the path: that is how training/04 of the notebooks has its data.
+    horovod = PyTorch(source_directory=folder, compute_target=cluster, entry_script="file.py", script_params={"--file": ds.path("set/a.txt")}, node_count=2,
+                      distributed_backend="mpi", use_docker=False, environment_definition=own())
+    ranked = finish(exp.submit(horovod), "Completed")
+    for rank in range(2):
+        assert "rank %d of 2 reads content of a" % rank in log(ranked, "80_driver_log_rank_%d.txt" % rank), ranked.get_details_with_logs()
     assert len(service_log(run, "execution-tvm-")) == 2 and len(service_log(run, "stdout-job_prep-tvm-")) == 2, run.get_file_names()
 
 if os.environ.get("LAZULITE_TEST_CONDA"):

@@ -372,6 +372,15 @@ func (f *Fake) renderJob(c arm.Call, r *arm.Resource) (any, error) {
 		// Not of Azure, where nothing stood for anything else.
 		info["lazuliteWarnings"] = s.Warnings
 	}
+	if (arm.Versions{To: "2018-03-01"}).Contains(c.Version) && s.Started.IsZero() {
+		// There a start is required of it: a job that waits has none, and one that ended so ended as it would have begun.
+		if s.Done() {
+			info["endTime"] = stamp(s.Since)
+			info["startTime"] = info["endTime"]
+		} else {
+			info = nil
+		}
+	}
 	if len(info) > 0 {
 		properties["executionInfo"] = info
 	}

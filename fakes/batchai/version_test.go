@@ -42,6 +42,18 @@ func TestOlderVersions(t *testing.T) {
 			t.Errorf("%s: %v, want %v: %s", version, got, want, a.body)
 		}
 	}
+	// What has not begun has no start, which these versions require of what they tell of it.
+	s.must(200, "PATCH "+provider+"/clusters/c"+stable, `{"properties":{"scaleSettings":`+manual(0)+`}}`)
+	s.until("GET "+provider+"/clusters/c"+stable, "properties.currentNodeCount", is(0.0))
+	s.must(202, "PUT "+provider+"/jobs/w"+stable, old(in))
+	if a := s.must(200, "GET "+provider+"/jobs/w"+stable, ""); a.at("properties.executionState") != "queued" || a.at("properties.executionInfo") != nil {
+		t.Errorf("waits: %s", a.body)
+	}
+	s.must(202, "POST "+provider+"/jobs/w/terminate"+preview, "")
+	if a := s.must(200, "GET "+provider+"/jobs/w"+preview, ""); a.at("properties.executionState") != "failed" || a.at("properties.executionInfo.startTime") == nil ||
+		a.at("properties.executionInfo.startTime") != a.at("properties.executionInfo.endTime") || a.at("properties.executionInfo.errors.0.code") != "JobTerminated" {
+		t.Errorf("terminated: %s", a.body)
+	}
 	// What a version does not have can't be asked of it.
 	if a := s.do("GET "+provider+"/clusters/c", ""); a.status != 400 {
 		t.Errorf("a group's cluster by 2018-05-01: %d", a.status)

@@ -48,8 +48,9 @@ func (f *Fake) vmActions(later arm.LRO) map[string]arm.Action {
 		"capture": {Sync: func(_ context.Context, _ arm.View, _ arm.Call, r *arm.Resource) (int, any, error) {
 			return 0, nil, &arm.Error{Status: http.StatusConflict, Code: "OperationNotAllowed", Message: fmt.Sprintf("Operation 'capture' is not allowed on VM '%s': only VMs with unmanaged disks are captured into a storage account, and this one's content is not in one. Create an image of it instead.", nameOf(r.ID))}
 		}},
-		"generalize": {Sync: f.generalize},
-		"runCommand": {LRO: run, Begin: f.beginRunCommand},
+		"retrieveBootDiagnosticsData": {Sync: f.retrieveLog, ReadOnly: true},
+		"generalize":                  {Sync: f.generalize},
+		"runCommand":                  {LRO: run, Begin: f.beginRunCommand},
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -164,7 +163,7 @@ func (f *Fake) instanceView(r *arm.Resource, o object, p private, extensions []e
 		view["computerName"], view["osName"], view["osVersion"] = file.Computer, file.System.Name, file.System.Version
 		view["vmAgent"] = f.agentView(file, extensions)
 	}
-	if url := serialURL(r, p); url != "" && f.cfg.KeepLog != nil {
+	if url, own := serialURL(r, p); own && f.cfg.KeepLog != nil {
 		view["bootDiagnostics"] = object{"serialConsoleLogBlobUri": url}
 	}
 	var shown []object
@@ -228,54 +227,6 @@ func (f *Fake) readInstanceView(_ context.Context, v arm.View, _ arm.Call, r *ar
 		return 0, nil, err
 	}
 	return 0, f.instanceView(r, o, p, extensions), nil
-}
-
-// serialURL is where a VM wants its serial log, "" if nowhere: in the container
-// and under the name that Microsoft.Compute gives it.
-func serialURL(r *arm.Resource, p private) string {
-	o, err := parse(r.Properties)
-	if err != nil {
-		return ""
-	}
-	base := bootDiagnostics(o)
-	if base == "" {
-		return ""
-	}
-	short := strings.ToLower(strings.Map(func(c rune) rune {
-		if c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' {
-			return c
-		}
-		return -1
-	}, nameOf(r.ID)))
-	return strings.TrimSuffix(base, "/") + "/bootdiagnostics-" + short[:min(len(short), 9)] + "-" + p.ID + "/" + nameOf(r.ID) + "." + p.ID + ".serialconsole.log"
-}
-
-// keepLog puts the serial log where the VM wants it.
-func (m *machine) keepLog(ctx context.Context) {
-	url := m.snapshot().SerialBlob
-	if url == "" || m.fake.cfg.KeepLog == nil {
-		return
-	}
-	file, err := os.Open(string(m.serial()))
-	if err == nil {
-		err = errors.Join(m.fake.cfg.KeepLog(ctx, url, file), file.Close())
-	}
-	if err != nil {
-		m.fake.cfg.Logger.Warn("a VM's serial log is not kept", "vm", m.file.VM, "url", url, "error", err)
-	}
-}
-
-// bootDiagnostics is the blob service that a VM names, "" if none.
-func bootDiagnostics(o object) string {
-	d, _ := o["diagnosticsProfile"].(map[string]any)
-	if d == nil {
-		return ""
-	}
-	boot := object(d).child("bootDiagnostics")
-	if on, _ := boot["enabled"].(bool); !on {
-		return ""
-	}
-	return boot.text("storageUri")
 }
 
 // envelope is ARM's around properties.

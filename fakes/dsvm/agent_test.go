@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	gossh "golang.org/x/crypto/ssh"
 
@@ -265,5 +266,43 @@ func TestCustomData(t *testing.T) {
 	defer mu.Unlock()
 	if !strings.HasPrefix(url, "https://here.blob.core.windows.net/bootdiagnostics-bad-") || !strings.Contains(logs[url], "SSH server listens at") {
 		t.Errorf("%q: %q", url, logs[url])
+	}
+}
+
+// TestManagedBootDiagnostics: today's az names no account, and asks for a URL of the log.
+func TestManagedBootDiagnostics(t *testing.T) {
+	var mu sync.Mutex
+	logs := map[string]string{}
+	s := newService(t, t.TempDir(), "fast", func(c *dsvm.Config) {
+		c.KeepLog = func(_ context.Context, url string, log io.Reader) error {
+			data, err := io.ReadAll(log)
+			mu.Lock()
+			defer mu.Unlock()
+			logs[url] = string(data)
+			return err
+		}
+		c.SignLog = func(_ context.Context, url string, until time.Time) (string, error) {
+			return url + "?until=" + time.Until(until).Round(time.Minute).String(), nil
+		}
+	})
+	vm, _ := s.vm("dark", withPassword)
+	get := vm + "/retrieveBootDiagnosticsData?api-version=2020-06-01"
+	s.refused("not enabled", "POST "+get, "", 409, "OperationNotAllowed", "Boot diagnostics is not enabled for VM 'dark'")
+	s.must(200, "PATCH "+vm+"?api-version=2020-06-01", `{"properties":{"diagnosticsProfile":{"bootDiagnostics":{"enabled":true}}}}`)
+	s.refused("an older version", "POST "+vm+"/retrieveBootDiagnosticsData", "", 404, "InvalidResourceType", "retrieveBootDiagnosticsData")
+	for _, bad := range []string{"0", "1441", "soon"} {
+		s.refused("minutes", "POST "+get+"&sasUriExpirationTimeInMinutes="+bad, "", 400, "InvalidParameter", "sasUriExpirationTimeInMinutes")
+	}
+	for query, want := range map[string]string{"": "2h0m0s", "&sasUriExpirationTimeInMinutes=1": "1m0s"} {
+		url, _ := at(s.must(200, "POST "+get+query, ""), "serialConsoleLogBlobUri").(string)
+		blob, until, _ := strings.Cut(url, "?until=")
+		mu.Lock()
+		if log := logs[blob]; until != want || !strings.HasPrefix(blob, dsvm.ManagedStorage+"/bootdiagnostics-dark-") || !strings.Contains(log, "SSH server listens at") {
+			t.Errorf("%q: %q", url, log)
+		}
+		mu.Unlock()
+	}
+	if view := s.must(200, "GET "+vm+"/instanceView", ""); at(view, "bootDiagnostics.serialConsoleLogBlobUri") != nil {
+		t.Errorf("the managed account is shown: %v", view)
 	}
 }

@@ -35,6 +35,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"lazulite.dev/emulator/arm"
 	"lazulite.dev/emulator/clock"
@@ -70,6 +71,8 @@ type Config struct {
 	Transport http.RoundTripper
 	// KeepLog puts a machine's serial log at a URL of a storage account; nil: serial logs stay on the machine.
 	KeepLog func(ctx context.Context, url string, log io.Reader) error
+	// SignLog gives the URL of a log with a signature by which it can be read until then; nil: none can be had.
+	SignLog func(ctx context.Context, url string, until time.Time) (string, error)
 	// HighPorts keeps machines off port 22 of loopback addresses of their own.
 	HighPorts bool
 	Logger    *slog.Logger // nil: silent

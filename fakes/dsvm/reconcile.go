@@ -252,7 +252,9 @@ func (f vmReconciler) perform(ctx context.Context, v arm.View, step string, m *m
 		return m.deallocate(ctx)
 	case "update":
 		p.Changed = p.Changes
-		return errors.Join(f.refreshFirewall(ctx, v, *p), m.save(func(file *machineFile) { file.SerialBlob = serialURL(r, *p) }))
+		err := errors.Join(f.refreshFirewall(ctx, v, *p), m.save(func(file *machineFile) { file.SerialBlob, _ = serialURL(r, *p) }))
+		m.keepLog(ctx)
+		return err
 	case "delete":
 		if err := m.remove(ctx); err != nil {
 			return err
@@ -269,7 +271,8 @@ func (f vmReconciler) ready(ctx context.Context, step string, m *machine, r *arm
 		return m.save(func(file *machineFile) {
 			file.VM, file.Subscription, file.Location, file.Size = r.ID.String(), subscriptionOf(r.ID), r.Location, p.Size
 			file.User, file.PasswordHash, file.Keys = p.User, p.PasswordHash, p.Keys
-			file.Computer, file.CustomData, file.SerialBlob = computerName(r), p.CustomData, serialURL(r, *p)
+			file.Computer, file.CustomData = computerName(r), p.CustomData
+			file.SerialBlob, _ = serialURL(r, *p)
 			file.Image = platformName(r)
 		})
 	case "restart":
