@@ -88,7 +88,7 @@ func containers(t *testing.T, a azure, e *emulator.Emulator, today bool) {
 		t.Errorf("create from what was exported: %v %s", err, out)
 	}
 	// What attach shows ends with the container.
-	short := []string{"container", "create", "-g", "Containers", "-n", "short", "--image", "alpine", "--cpu", "1", "--memory", "1", "--restart-policy", "Never", "--command-line", `/bin/sh -c "echo attached; sleep 9"`}
+	short := []string{"container", "create", "-g", "Containers", "-n", "short", "--image", "alpine", "--cpu", "1", "--memory", "1", "--restart-policy", "Never", "--command-line", `/bin/sh -c "echo attached; sleep 20"`}
 	if today {
 		short = append(short, "--os-type", "Linux")
 	}

@@ -91,7 +91,7 @@ assert frame is not None and frame["t"].tolist() == ["a", "b"], (said, frame)
 known = line("info")
 assert "Name: one" in known and "application_" in known, known
 logged = line("logs -s one")
-assert "INFO" in logged, logged
+assert "stdout: " in logged and "YARN Diagnostics: " in logged, logged
 line("delete -s one")
 left = requests.get(URL + "/sessions", auth=("admin", PASSWORD)).json()
 assert left["total"] == 0, left

@@ -105,9 +105,11 @@ func (c *processContainer) run(p *os.Process, output *os.File) {
 	c.end(exit)
 }
 
-// copyOutput copies to the end. What comes soon after the last piece is waited
-// for, no longer than the log tells times apart: a server that prints a line for
-// each request would else wake us, and be interrupted, as often.
+// gather is how long more output is waited for before it is copied.
+const gather = 4 * time.Millisecond
+
+// copyOutput copies to the end, the first piece at once. What comes soon after the last is
+// waited for: a server that prints a line for each request would else wake us, and be interrupted, as often.
 func copyOutput(log io.Writer, output io.Reader) error {
 	buf := make([]byte, 64<<10)
 	for {
@@ -121,7 +123,7 @@ func copyOutput(log io.Writer, output io.Reader) error {
 		case err != nil:
 			return err
 		case n < len(buf):
-			time.Sleep(markEvery)
+			time.Sleep(gather)
 		}
 	}
 }
