@@ -206,6 +206,8 @@ for text, want in [
     ("tensorflow-gpu=1.10", "tensorflow==1.10.*")]:
     assert pip(text) == want, (text, pip(text))
 assert pip("tensorflow-gpu", True) == "tensorflow-gpu"
+for lines, want in [(["torch", "azureml-core"], True), (["azureml-core==0.1.68"], False), (["azureml-core", "azureml-sdk>=1.0"], False), (["torch"], False), ([], False)]:
+    assert packages.of_2018(lines) is want, lines
 have = [((2, 7, 18), "a"), ((3, 6, 15), "b"), ((3, 7, 1), "c"), ((3, 7, 16), "d"), ((3, 10, 2), "e")]
 for text, want in [("python=3.6.2", "b"), ("python=3.7", "d"), ("python==3.7.1", "c"), ("python=3.5", "b"), ("python=3.8.1", "e"),
                    ("python=3.12", "e"), ("python>=3.6,<3.8", "d"), ("python=2.7", "a"), ("python", "e"), ("python=3", "e")]:

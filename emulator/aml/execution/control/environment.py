@@ -20,10 +20,12 @@ import spark
 
 READY = "azureml-environment.json"
 # Changes when the way of building does, so that no environment of the old way is taken for one of the new.
-BUILDER = 5
+BUILDER = 6
 PROBE_SECONDS = 25
 # Lowest and highest Python that the last line of the SDK v1 installs and runs in, with all that it brings.
 SDK_PYTHONS = ((3, 8), (3, 10))
+# The Python of azureml 0.1.68, which is what its name alone stands for.
+AZUREML_PYTHON = [("=", "3.6")]
 CONDA_TOOLS = ("mamba", "micromamba", "conda")
 
 
@@ -181,6 +183,9 @@ class Environment(object):
                 have = self._with_spark(specs, lines, bounds, have)
             if not any(s.name == "python" for s in specs):
                 have = [(v, p) for v, p in have if v[0] == 3]
+                if not self._spark and packages.of_2018(lines):
+                    bounds = AZUREML_PYTHON
+                    self._log.line("No Python is named: taking 3.6, which azureml of October 2018 was made for")
             version, base, note = self._choose(bounds, have)
         except interpreters.NoInterpreter as e:
             raise Failed(str(e))

@@ -162,6 +162,12 @@ def numbers(version):
     return tuple(out)
 
 
+def of_2018(lines):
+    """Whether azureml is among pip's lines, and always without a version."""
+    azureml = [line for line in lines if line.lower().startswith("azureml-")]
+    return bool(azureml) and not any(re.search(r"[=<>!~@]", line) for line in azureml)
+
+
 def admits(bounds, version):
     """Whether a version, as a tuple of numbers, satisfies all bounds."""
     return all(_holds(op, numbers(wanted), wanted, version) for op, wanted in bounds)
