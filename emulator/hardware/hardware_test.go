@@ -40,13 +40,16 @@ func TestSize(t *testing.T) {
 	}
 }
 
+// later is the family that came after 2018: it has no temporary disk, and no recording of then shows it.
+const later = "standardDSv5Family"
+
 func TestTableIsWhole(t *testing.T) {
 	families := map[string]bool{}
 	for _, f := range hardware.Families() {
 		families[f.Name] = true
 	}
 	for _, s := range hardware.Sizes("") {
-		if s.Cores < 1 || s.MemoryMB < 768 || s.MaxDataDisks < 1 || s.ResourceDiskMB < 2048 || s.OSDiskMB != 1047552 || !families[s.Family] || len(s.Regions) == 0 {
+		if s.Cores < 1 || s.MemoryMB < 768 || s.MaxDataDisks < 1 || (s.ResourceDiskMB < 2048) != (s.Family == later) || s.OSDiskMB != 1047552 || !families[s.Family] || len(s.Regions) == 0 {
 			t.Errorf("odd row: %+v", s)
 		}
 		if s.GPUs > 0 != (s.GPUModel != "") {
@@ -112,6 +115,9 @@ func TestSizesAsRecorded(t *testing.T) {
 		t.Fatalf("the recording has %d sizes only", len(want))
 	}
 	for _, s := range hardware.Sizes("West US") {
+		if s.Family == later {
+			continue
+		}
 		got := row{Name: s.Name, NumberOfCores: s.Cores, OSDiskSizeInMB: s.OSDiskMB, ResourceDiskSizeInMB: s.ResourceDiskMB, MemoryInMB: s.MemoryMB, MaxDataDiskCount: s.MaxDataDisks}
 		if got != want[s.Name] {
 			t.Errorf("got %+v, recorded %+v", got, want[s.Name])
