@@ -207,17 +207,33 @@ func TestExtensions(t *testing.T) {
 	}
 }
 
+// keptLogs stand for the storage account that serial logs are kept in, by URL.
+type keptLogs struct {
+	mu  sync.Mutex
+	all map[string]string
+}
+
+func (k *keptLogs) keep(_ context.Context, url string, log io.Reader) error {
+	data, err := io.ReadAll(log)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.all == nil {
+		k.all = map[string]string{}
+	}
+	k.all[url] = string(data)
+	return err
+}
+
+func (k *keptLogs) at(url string) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.all[url]
+}
+
 func TestCustomData(t *testing.T) {
-	var mu sync.Mutex
-	logs := map[string]string{}
+	var logs keptLogs
 	s := newService(t, t.TempDir(), "fast", func(c *dsvm.Config) {
-		c.KeepLog = func(_ context.Context, url string, log io.Reader) error {
-			data, err := io.ReadAll(log)
-			mu.Lock()
-			defer mu.Unlock()
-			logs[url] = string(data)
-			return err
-		}
+		c.KeepLog = logs.keep
 	})
 	_, line := newRSA(t)
 	with := func(data string) string {
@@ -262,25 +278,16 @@ func TestCustomData(t *testing.T) {
 	diagnosed := strings.Replace(vmBody("Standard_DS1_v2", nic, withKey(line)), `"hardwareProfile"`, `"diagnosticsProfile":{"bootDiagnostics":{"enabled":true,"storageUri":"https://here.blob.core.windows.net/"}},"hardwareProfile"`, 1)
 	s.must(201, "PUT "+compute+"bad", diagnosed)
 	url, _ := at(s.must(200, "GET "+compute+"bad/instanceView", ""), "bootDiagnostics.serialConsoleLogBlobUri").(string)
-	mu.Lock()
-	defer mu.Unlock()
-	if !strings.HasPrefix(url, "https://here.blob.core.windows.net/bootdiagnostics-bad-") || !strings.Contains(logs[url], "SSH server listens at") {
-		t.Errorf("%q: %q", url, logs[url])
+	if !strings.HasPrefix(url, "https://here.blob.core.windows.net/bootdiagnostics-bad-") || !strings.Contains(logs.at(url), "SSH server listens at") {
+		t.Errorf("%q: %q", url, logs.at(url))
 	}
 }
 
 // TestManagedBootDiagnostics: today's az names no account, and asks for a URL of the log.
 func TestManagedBootDiagnostics(t *testing.T) {
-	var mu sync.Mutex
-	logs := map[string]string{}
+	var logs keptLogs
 	s := newService(t, t.TempDir(), "fast", func(c *dsvm.Config) {
-		c.KeepLog = func(_ context.Context, url string, log io.Reader) error {
-			data, err := io.ReadAll(log)
-			mu.Lock()
-			defer mu.Unlock()
-			logs[url] = string(data)
-			return err
-		}
+		c.KeepLog = logs.keep
 		c.SignLog = func(_ context.Context, url string, until time.Time) (string, error) {
 			return url + "?until=" + time.Until(until).Round(time.Minute).String(), nil
 		}
@@ -296,11 +303,9 @@ func TestManagedBootDiagnostics(t *testing.T) {
 	for query, want := range map[string]string{"": "2h0m0s", "&sasUriExpirationTimeInMinutes=1": "1m0s"} {
 		url, _ := at(s.must(200, "POST "+get+query, ""), "serialConsoleLogBlobUri").(string)
 		blob, until, _ := strings.Cut(url, "?until=")
-		mu.Lock()
-		if log := logs[blob]; until != want || !strings.HasPrefix(blob, dsvm.ManagedStorage+"/bootdiagnostics-dark-") || !strings.Contains(log, "SSH server listens at") {
+		if log := logs.at(blob); until != want || !strings.HasPrefix(blob, dsvm.ManagedStorage+"/bootdiagnostics-dark-") || !strings.Contains(log, "SSH server listens at") {
 			t.Errorf("%q: %q", url, log)
 		}
-		mu.Unlock()
 	}
 	if view := s.must(200, "GET "+vm+"/instanceView", ""); at(view, "bootDiagnostics.serialConsoleLogBlobUri") != nil {
 		t.Errorf("the managed account is shown: %v", view)
