@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lazulite.dev/emulator"
+	"lazulite.dev/emulator/engine"
 	"lazulite.dev/emulator/engine/docker"
 )
 
@@ -66,7 +67,11 @@ func (m *Main) openImages(cmd *cobra.Command, f *imageFlags) (*docker.Images, er
 	if err != nil {
 		return nil, err
 	}
-	return docker.NewImages(cmd.Context(), cfg)
+	images, err := docker.NewImages(cmd.Context(), cfg)
+	if errors.Is(err, engine.ErrNoEngine) {
+		return nil, fmt.Errorf("%w\nstart Docker (in a checkout, make images installs and starts it on Debian), or name another by DOCKER_HOST or --docker-host", err)
+	}
+	return images, err
 }
 
 func (m *Main) imagesBuildCommand(f *imageFlags) *cobra.Command {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -170,5 +171,29 @@ func TestFlagsFromEnv(t *testing.T) {
 	}
 	if code, out, _ := run(t, env, "hosts", "--ip", "10.1.1.1"); code != 0 || strings.Contains(out, "10.9.8.7") {
 		t.Fatal("a flag on the command line lost against its variable", code, out)
+	}
+}
+
+// TestErrorsSayWhatToDo: those that a first try can meet.
+func TestErrorsSayWhatToDo(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	env := map[string]string{"HOME": t.TempDir(), "DOCKER_HOST": "unix:///nowhere/docker.sock"}
+	for _, row := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"up", "--ephemeral", "--engine", "simulated", "--listen", l.Addr().String()}, "name another address by --listen"},
+		{[]string{"up", "--ephemeral", "--engine", "docker", "--listen", "127.0.0.1:0"}, "or use --engine process"},
+		{[]string{"images", "list"}, "make images installs and starts it"},
+		{[]string{"status"}, "lazulite up --detach"},
+		{[]string{"conform"}, "lazulite exec --"},
+	} {
+		if code, _, errs := run(t, env, row.args...); code == 0 || !strings.Contains(errs, row.want) {
+			t.Errorf("%v: exit code %d, %s", row.args, code, errs)
+		}
 	}
 }

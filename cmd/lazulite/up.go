@@ -144,6 +144,9 @@ func open(ctx context.Context, cfg emulator.Config, do func(*emulator.Emulator) 
 		err = errors.Join(err, e.Close(ctx))
 	}()
 	if err := e.Open(ctx); err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("%w\nsomething else listens there (another lazulite has another --data): name another address by --listen, or port 0 for any", err)
+		}
 		return err
 	}
 	return do(e)
